@@ -1,0 +1,1 @@
+"""Executable runbooks: see docs/architecture.md."""

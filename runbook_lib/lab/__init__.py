@@ -1,0 +1,1 @@
+"""The embedded incident lab: a small production that can really break."""
