@@ -1,0 +1,32 @@
+"""The words of the house as frozen data: standard library only, no input or output."""
+
+from runbook_lib.model.action import Approval, GuardResult, Outcome, OutcomeStatus, Plan, Verification
+from runbook_lib.model.evidence import Evidence, Gap, Series, Table
+from runbook_lib.model.finding import CAUSES, Finding, Role, Severity, Verdict
+from runbook_lib.model.service import Endpoint, Environment, Objective, Service
+from runbook_lib.model.units import Quantity
+from runbook_lib.model.window import Window
+
+__all__ = [
+    "CAUSES",
+    "Approval",
+    "Endpoint",
+    "Environment",
+    "Evidence",
+    "Finding",
+    "Gap",
+    "GuardResult",
+    "Objective",
+    "Outcome",
+    "OutcomeStatus",
+    "Plan",
+    "Quantity",
+    "Role",
+    "Series",
+    "Service",
+    "Severity",
+    "Table",
+    "Verdict",
+    "Verification",
+    "Window",
+]

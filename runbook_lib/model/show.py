@@ -1,0 +1,115 @@
+"""How domain objects show themselves in a notebook: inline styles only, no script, readable in light and dark."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runbook_lib.model.action import Outcome, Plan
+    from runbook_lib.model.evidence import Evidence
+    from runbook_lib.model.finding import Finding
+
+#: Severity or state to its sign; always shown with the word, never colour alone.
+SIGNS = {
+    "healthy": "✓",
+    "applied": "✓",
+    "held": "✓",
+    "note": "·",
+    "waiting": "…",
+    "warning": "!",
+    "degraded": "!",
+    "refused": "!",
+    "critical": "✕",
+    "failing": "✕",
+    "failed": "✕",
+    "rejected": "✕",
+    "not_held": "✕",
+    "unknown": "?",
+}
+# Okabe-Ito hues darkened until white text on them reaches a contrast of 4.5:1.
+_COLOURS = {"✓": "#00664b", "·": "#4d4d4d", "…": "#00588c", "!": "#8a4b00", "✕": "#a33c00", "?": "#6b3b63"}
+_MAX_ROWS = 12
+
+
+def text(value: object) -> str:
+    """``value`` escaped for HTML."""
+    return html.escape(str(value))
+
+
+def chip(level: str, word: str) -> str:
+    """A small label: sign, word and colour together."""
+    sign = SIGNS.get(level, "?")
+    return (
+        f'<span style="background:{_COLOURS[sign]};color:#fff;border-radius:3px;padding:1px 6px;'
+        f'font-weight:600;white-space:nowrap">{sign} {text(word.upper())}</span>'
+    )
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], numeric: Iterable[str] = ()) -> str:
+    """A table whose numeric columns are right-aligned; every cell is escaped."""
+    right = set(numeric)
+    aligns = ["right" if name in right else "left" for name in columns]
+    head = "".join(
+        f'<th scope="col" style="text-align:{a};padding:2px 8px">{text(c)}</th>'
+        for c, a in zip(columns, aligns, strict=True)
+    )
+    style = "padding:2px 8px;vertical-align:top;font-variant-numeric:tabular-nums"
+    body = "".join(
+        "<tr>"
+        + "".join(f'<td style="text-align:{a};{style}">{text(v)}</td>' for v, a in zip(row, aligns, strict=True))
+        + "</tr>"
+        for row in rows
+    )
+    return f'<table style="border-collapse:collapse"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def facts(pairs: Iterable[tuple[str, object]]) -> str:
+    """Names and values, one a line."""
+    return "".join(
+        f'<div><b style="display:inline-block;min-width:7em">{text(k)}</b> {text(v)}</div>' for k, v in pairs
+    )
+
+
+def evidence_html(evidence: Evidence) -> str:
+    """The evidence's sentence and, for a table, its first rows."""
+    lead = f"<div>{text(evidence)}</div>"
+    rows = evidence.table
+    if not len(rows):
+        return lead
+    more = f"<div>and {len(rows) - _MAX_ROWS} more</div>" if len(rows) > _MAX_ROWS else ""
+    numeric = [c for i, c in enumerate(rows.columns) if all(isinstance(r[i], int | float | None) for r in rows.rows)]
+    shown = [["" if v is None else v for v in row] for row in rows.rows[:_MAX_ROWS]]
+    return lead + table(rows.columns, shown, numeric) + more
+
+
+def finding_html(finding: Finding) -> str:
+    """Severity, cause and claim, with the threshold and its source."""
+    limit = ""
+    if finding.threshold:
+        limit = f" (threshold {finding.threshold}, {finding.threshold_source})" if finding.threshold_source else ""
+    label = chip(str(finding.severity), str(finding.severity))
+    return f"<div>{label} <b>{text(finding.cause)}</b> {text(finding.title)}{text(limit)}</div>"
+
+
+def plan_html(plan: Plan) -> str:
+    """The plan as a person must read it before approving."""
+    warnings = [("warning", warning) for warning in plan.warnings]
+    pairs = [
+        ("plan", plan.digest),
+        ("target", f"{plan.target} in {plan.environment}"),
+        ("effect", plan.effect),
+        ("way back", plan.way_back),
+        ("command", plan.command),
+        *warnings,
+    ]
+    diff = f'<pre style="margin:4px 0">{text(plan.diff)}</pre>' if plan.diff else ""
+    return f"<div>{chip('waiting', 'plan')} <b>{text(plan.kind)}</b></div>{facts(pairs)}{diff}"
+
+
+def outcome_html(outcome: Outcome) -> str:
+    """What became of a plan, and each guard that was checked."""
+    rows = [("passed" if g.passed else "refused", g.name, g.reason) for g in outcome.guards]
+    guards = table(("guard", "name", "reason"), rows) if rows else ""
+    return f"<div>{chip(str(outcome.status), str(outcome.status))} {text(outcome.reason)}</div>{guards}"
