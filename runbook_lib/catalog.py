@@ -1,0 +1,288 @@
+"""runbook.toml -> services, environments, objectives and endpoints; holds names of secrets, never values."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runbook_lib.errors import CatalogError, SecretError, UnknownNameError, nearest
+from runbook_lib.model import Endpoint, Environment, Objective, Service
+from runbook_lib.secrets import SecretRef, secret_reason
+
+FILE_NAME = "runbook.toml"
+
+_SERVICE: Mapping[str, type] = {
+    "description": str,
+    "owner": str,
+    "contacts": dict,
+    "dependencies": dict,
+    "tools": dict,
+    "access": list,
+    "links": dict,
+    "alerts": list,
+    "objectives": dict,
+    "workload": dict,
+}
+_OBJECTIVE: Mapping[str, type] = {"kind": str, "target": float, "threshold_seconds": float, "window_days": int}
+_ENVIRONMENT: Mapping[str, type] = {
+    "description": str,
+    "include": str,
+    "actions": list,
+    "approval": dict,
+    "freeze": str,
+    "max_replicas": int,
+}
+#: Source to its settings. A setting that holds a secret is given as the secret's name.
+_ENDPOINTS: Mapping[str, Mapping[str, type]] = {
+    "prometheus": {"url": str, "token": str, "user": str, "password": str},
+    "grafana": {"url": str, "token": str, "dashboard": str},
+    "datadog": {"url": str, "api_key": str, "application_key": str, "scope": str},
+    "postgres": {
+        "host": str,
+        "port": int,
+        "database": str,
+        "user": str,
+        "password": str,
+        "act_user": str,
+        "act_password": str,
+        "sslmode": str,
+        "end_users": str,
+    },
+    "redis": {"host": str, "port": int, "user": str, "password": str, "tls": bool},
+    "kubernetes": {"kubeconfig": str, "context": str, "namespace": str},
+    "service": {"url": str, "token": str},
+    "slack": {"webhook": str, "url": str, "token": str, "channel": str},
+    "pagerduty": {"url": str, "routing_key": str, "token": str},
+    "github": {"url": str, "repository": str, "token": str},
+    "registry": {"url": str, "repository": str, "token": str},
+}
+_REQUIRED: Mapping[str, str] = {"postgres": "host", "redis": "host", "kubernetes": "kubeconfig", "slack": "webhook"}
+_PATHS = ("kubeconfig",)
+ACTION_KINDS = ("scale", "end_backend", "deploy", "rollback", "database_rollback", "unlock_release", "notify")
+_APPROVALS = ("none", "one", "two")
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """The services and environments of one ``runbook.toml``.
+
+    Args:
+        path: the file it was read from.
+        services: name to service.
+    """
+
+    path: Path
+    services: Mapping[str, Service]
+    _environments: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def environments(self) -> tuple[str, ...]:
+        """The names of the environments."""
+        return tuple(self._environments)
+
+    def service(self, name: str) -> Service:
+        """The service of that name.
+
+        Raises:
+            UnknownNameError: there is none; carries the nearest name.
+        """
+        if name not in self.services:
+            raise UnknownNameError("service", name, self.services, str(self.path))
+        return self.services[name]
+
+    def environment(self, name: str) -> Environment:
+        """The environment of that name, with what its ``include`` file adds.
+
+        Raises:
+            UnknownNameError: there is none; carries the nearest name.
+            CatalogError: the included file is missing or wrong.
+        """
+        if name not in self._environments:
+            raise UnknownNameError("environment", name, self._environments, str(self.path))
+        table = dict(self._environments[name])
+        key = f"environments.{name}"
+        base = _Reader(self.path, key).environment(name, table)
+        if "include" not in table:
+            return base
+        included = self.path.parent / table["include"]
+        if not included.exists():
+            hint = "; start it with: runbook lab up" if name == "lab" else ""
+            raise CatalogError(f"{included} is not there{hint}", file=str(self.path), key=f"{key}.include")
+        more = _Reader(included, name).environment(name, {**table, **_toml(included)})
+        return more
+
+
+def find(start: Path | None = None) -> Path:
+    """The nearest ``runbook.toml``, in ``start`` (default: the current folder) or above it.
+
+    Raises:
+        CatalogError: there is none.
+    """
+    here = (start or Path()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / FILE_NAME).is_file():
+            return folder / FILE_NAME
+    raise CatalogError(f"no {FILE_NAME} in {here} or above it; make one with: runbook init .")
+
+
+def load(path: Path | None = None) -> Catalog:
+    """Read and check a catalogue.
+
+    Args:
+        path: the file; default: the nearest ``runbook.toml``.
+
+    Raises:
+        CatalogError: the file is missing or wrong; names file, key, allowed values and the nearest name.
+    """
+    path = path or find()
+    table = _toml(path)
+    reader = _Reader(path, "")
+    reader.known(table, ("services", "environments"))
+    services = {
+        name: _Reader(path, f"services.{name}").service(name, v) for name, v in table.get("services", {}).items()
+    }
+    environments = table.get("environments", {})
+    for name, value in environments.items():
+        _Reader(path, f"environments.{name}").environment(name, value)
+    return Catalog(path, services, environments)
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CatalogError(f"cannot be read: {error.strerror}", file=str(path)) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CatalogError(f"is not TOML: {error}", file=str(path)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Checks one table of the file and names the key at fault."""
+
+    path: Path
+    key: str
+
+    def fail(self, key: str, message: str) -> CatalogError:
+        return CatalogError(message, file=str(self.path), key=".".join(filter(None, (self.key, key))))
+
+    def known(self, table: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
+        for name in table:
+            if name not in allowed:
+                near = nearest(name, allowed)
+                hint = f" Did you mean {near!r}?" if near else ""
+                raise self.fail(name, f"unknown key.{hint} Allowed: {', '.join(allowed)}")
+
+    def typed(self, table: Any, types: Mapping[str, type]) -> dict[str, Any]:
+        if not isinstance(table, dict):
+            raise self.fail("", f"must be a table, not {type(table).__name__}")
+        self.known(table, tuple(types))
+        for name, value in table.items():
+            wanted = types[name]
+            fits = isinstance(value, wanted) or (wanted is float and isinstance(value, int))
+            if not fits or (isinstance(value, bool) and wanted is not bool):
+                raise self.fail(name, f"must be {_WORDS[wanted]}, not {value!r}")
+        return table
+
+    def service(self, name: str, table: Any) -> Service:
+        values = self.typed(table, _SERVICE)
+        for missing in ("description", "owner", "objectives", "workload"):
+            if missing not in values:
+                raise self.fail(missing, "is missing")
+        objectives = {
+            key: _Reader(self.path, f"{self.key}.objectives.{key}").objective(key, v)
+            for key, v in values["objectives"].items()
+        }
+        return Service(
+            name=name,
+            description=values["description"],
+            owner=values["owner"],
+            contacts=values.get("contacts", {}),
+            dependencies=values.get("dependencies", {}),
+            tools=values.get("tools", {}),
+            access=tuple(values.get("access", ())),
+            links=values.get("links", {}),
+            alerts=tuple(values.get("alerts", ())),
+            objectives=objectives,
+            workload=values["workload"],
+        )
+
+    def objective(self, name: str, table: Any) -> Objective:
+        values = self.typed(table, _OBJECTIVE)
+        kind, target = values.get("kind", ""), float(values.get("target", 0))
+        if kind not in {"latency", "availability"}:
+            raise self.fail("kind", f"must be latency or availability, not {kind!r}")
+        if not 0 < target < 1:
+            raise self.fail("target", f"must be a share between 0 and 1, such as 0.999, not {target:g}")
+        threshold = values.get("threshold_seconds")
+        if (kind == "latency") != (threshold is not None) or (threshold is not None and threshold <= 0):
+            raise self.fail("threshold_seconds", "is needed for latency, above 0, and stands nowhere else")
+        days = values.get("window_days", 30)
+        if days < 1:
+            raise self.fail("window_days", f"must be at least 1, not {days}")
+        return Objective(name, kind, target, float(threshold) if threshold is not None else None, days)
+
+    def environment(self, name: str, table: Mapping[str, Any]) -> Environment:
+        own = {key: value for key, value in table.items() if key not in _ENDPOINTS}
+        try:
+            values = self.typed(own, _ENVIRONMENT)
+        except CatalogError as error:
+            near = nearest(error.key.rpartition(".")[2], (*_ENVIRONMENT, *_ENDPOINTS))
+            raise CatalogError(
+                f"unknown key or source. {f'Did you mean {near!r}? ' if near else ''}"
+                f"Settings: {', '.join(_ENVIRONMENT)}; sources: {', '.join(_ENDPOINTS)}",
+                file=error.file,
+                key=error.key,
+            ) from error if "unknown key" in str(error) else error
+        for kind in values.get("actions", ()):
+            if kind not in ACTION_KINDS:
+                raise self.fail("actions", f"{kind!r} is no kind of action. Allowed: {', '.join(ACTION_KINDS)}")
+        approval = values.get("approval", {})
+        for kind, who in approval.items():
+            self.known({kind: who}, ("default", *ACTION_KINDS))
+            if who not in _APPROVALS:
+                raise self.fail(f"approval.{kind}", f"must be one of {', '.join(_APPROVALS)}, not {who!r}")
+        endpoints = {
+            source: _Reader(self.path, f"{self.key}.{source}").endpoint(source, table[source])
+            for source in _ENDPOINTS
+            if source in table
+        }
+        return Environment(
+            name=name,
+            description=values.get("description", ""),
+            actions=tuple(values.get("actions", ())),
+            approval=approval,
+            endpoints=endpoints,
+            freeze=values.get("freeze", ""),
+            max_replicas=values.get("max_replicas", 20),
+        )
+
+    def endpoint(self, source: str, table: Any) -> Endpoint:
+        values = self.typed(table, _ENDPOINTS[source])
+        needed = _REQUIRED.get(source, "url")
+        if needed not in values:
+            raise self.fail(needed, "is missing")
+        settings: dict[str, str | int | float | bool] = {}
+        secrets: dict[str, str] = {}
+        for name, value in values.items():
+            if isinstance(value, str) and value.partition(":")[0] in {"env", "file", "k8s"}:
+                secrets[name] = self.reference(name, value)
+            elif isinstance(value, str) and (name == "webhook" or secret_reason(name, value)):
+                raise self.fail(
+                    name, "holds a secret; write its name instead: env:NAME, file:PATH or k8s:namespace/name/key"
+                )
+            else:
+                settings[name] = str(self.path.parent / Path(value).expanduser()) if name in _PATHS else value
+        return Endpoint(source, settings, secrets)
+
+    def reference(self, name: str, value: str) -> str:
+        try:
+            return str(SecretRef.parse(value, base=self.path.parent.resolve()))
+        except SecretError as error:
+            raise self.fail(name, str(error)) from error
+
+
+_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", list: "a list", dict: "a table"}

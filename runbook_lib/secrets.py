@@ -1,0 +1,280 @@
+"""Secrets by name, values that never show themselves, and the redactor that every writer goes through."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+from runbook_lib.errors import SecretError
+
+MASK = "[redacted]"
+#: Shorter values would redact ordinary words; a secret this short protects nothing.
+MIN_SECRET_LENGTH = 6
+
+KubernetesSecretReader = Callable[[str, str, str], str]
+
+
+class Secret:
+    """A secret's value; every representation is a mask, only ``reveal`` gives it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value, for the one call that needs it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return "***"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret cannot be pickled")
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRef:
+    """Where a secret is kept: ``env:NAME``, ``file:PATH`` or ``k8s:namespace/name/key``."""
+
+    scheme: str
+    place: str
+
+    @classmethod
+    def parse(cls, text: str, base: Path | None = None) -> SecretRef:
+        """Read a reference; a relative ``file:`` path is taken from ``base``.
+
+        Raises:
+            SecretError: the text is no reference, most likely a secret's value itself; the text is not repeated.
+        """
+        scheme, _, place = text.partition(":")
+        if scheme not in {"env", "file", "k8s"} or not place:
+            raise SecretError(
+                "write the name of a secret (env:NAME, file:PATH or k8s:namespace/name/key), not its value"
+            )
+        if scheme == "k8s" and len(place.split("/")) != 3:
+            raise SecretError("a Kubernetes secret is named k8s:namespace/name/key")
+        if scheme == "file":
+            place = str((base or Path()) / Path(place).expanduser())
+        return cls(scheme, place)
+
+    def resolve(self, kubernetes: KubernetesSecretReader | None = None) -> Secret:
+        """Read the value now.
+
+        Args:
+            kubernetes: reads ``(namespace, name, key)`` from a cluster; needed for ``k8s:`` only.
+
+        Raises:
+            SecretError: it is not there, or is empty.
+        """
+        if self.scheme == "env":
+            value = os.environ.get(self.place, "")
+        elif self.scheme == "file":
+            try:
+                value = Path(self.place).read_text(encoding="utf-8").strip("\n")
+            except (OSError, UnicodeDecodeError) as error:
+                raise SecretError(f"secret {self} cannot be read: {type(error).__name__}") from error
+        elif kubernetes is None:
+            raise SecretError(f"secret {self} needs a cluster to read it from")
+        else:
+            namespace, name, key = self.place.split("/")
+            value = kubernetes(namespace, name, key)
+        if not value:
+            raise SecretError(f"secret {self} is empty or not set")
+        return Secret(value)
+
+    def __str__(self) -> str:
+        return f"{self.scheme}:{self.place}"
+
+
+# Each pattern keeps what names the secret (group 1) and drops the value. Order matters: the specific first.
+_KEYWORD = (
+    r"(?:pass(?:word|wd|phrase)?|pwd|secret(?:[_-]?key)?|client[_-]?secret|token|api[_-]?key|app(?:lication)?[_-]?key"
+    r"|access[_-]?key|auth[_-]?token|private[_-]?key|routing[_-]?key|credentials?|x-vault-token)"
+)
+_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern, flags), replacement)
+    for pattern, flags, replacement in (
+        (r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?(?:-----END \1-----|\Z)", re.DOTALL, MASK),
+        (r"(?i)(\b[a-z][a-z0-9+.-]*://[^\s:/@'\"]*:)[^\s@'\"]+(@)", 0, rf"\1{MASK}\2"),
+        (
+            r"(?i)((?:proxy-)?authorization[\"']?\s*[:=]\s*[\"']?(?:(?:bearer|basic|token|digest|aws4-hmac-sha256)\s+)?)[^\s\"',;]+",
+            0,
+            rf"\1{MASK}",
+        ),
+        (r"(?i)(\bbearer\s+)[a-z0-9._~+/=-]{8,}", 0, rf"\1{MASK}"),
+        (r"(?i)((?:set-)?cookie[\"']?\s*:\s*)[^\r\n]+", 0, rf"\1{MASK}"),
+        (r"(?i)(\bpassword\s+)(?:E?'(?:[^']|'')*'|\"[^\"]*\")", 0, rf"\1{MASK}"),
+        (r"(?i)(\bidentified\s+by\s+)'(?:[^']|'')*'", 0, rf"\1{MASK}"),
+        (r"(?i)([?&](?:sig|x-amz-signature|x-amz-security-token)=)[^\s&]+", 0, rf"\1{MASK}"),
+        (r"https://hooks\.slack\.com/(?:services|workflows|triggers)/\S+", 0, MASK),
+        (r"\bxox[abeoprs]-[A-Za-z0-9-]{8,}", 0, MASK),
+        (r"\bgh[opsur]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}", 0, MASK),
+        (r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b", 0, MASK),
+        (r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*", 0, MASK),
+        (
+            r"\bsk_(?:live|test)_\w{12,}|\bsk-[\w-]{20,}|\bAIza[\w-]{30,}|\bnpm_\w{30,}|\bpypi-[\w-]{30,}|\bdckr_pat_[\w-]{20,}|\bhvs\.[\w-]{20,}|\bdop_v1_\w{40,}|\bSG\.[\w-]{16,}\.[\w-]{16,}",
+            0,
+            MASK,
+        ),
+        (
+            r"(?i)(\b[\w.-]*"
+            + _KEYWORD
+            + r"[\"']?\s*(?:[:=]|=>)\s*)(?:\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[^\s,;&'\"})\]]+)",
+            0,
+            rf"\1{MASK}",
+        ),
+        (r"(?i)(--?" + _KEYWORD + r"(?:[= ]))(?!-)[^\s]+", 0, rf"\1{MASK}"),
+    )
+)
+# What may follow `token:` without being a secret: a reference, a mask, an empty or a boolean value.
+_HARMLESS = re.compile(
+    r"(?i)(?:[\"']?(?:env|file|k8s):|[\"']?\*{3,}|[\"']?\[redacted\]|[\"']?(?:true|false|none|null|\d{1,4})[\"']?\s*$|[\"']{2})"
+)
+
+
+class Redactor:
+    """Removes secrets from text before it is written.
+
+    Known values are found in plain, URL, JSON, base64, hexadecimal and shell-quoted form; unknown ones by their shape.
+
+    Args:
+        known: values that must never appear.
+    """
+
+    def __init__(self, known: Iterable[Secret] = ()) -> None:
+        self._forms: set[str] = set()
+        self.count = 0
+        for secret in known:
+            self.learn(secret)
+
+    def learn(self, secret: Secret) -> Secret:
+        """Redact this value, too, from now on; returns it for the caller to use."""
+        value = secret.reveal()
+        if len(value) >= MIN_SECRET_LENGTH:
+            self._forms.update(_encoded_forms(value))
+        return secret
+
+    @property
+    def longest(self) -> int:
+        """Length of the longest known form, characters: how much a stream must hold back."""
+        return max(map(len, self._forms), default=0)
+
+    def text(self, content: str) -> str:
+        """``content`` without secrets."""
+        for form in sorted(self._forms, key=len, reverse=True):
+            if form in content:
+                self.count += content.count(form)
+                content = content.replace(form, MASK)
+        for pattern, replacement in _PATTERNS:
+            content = pattern.sub(lambda match, r=replacement: self._replace(match, r), content)  # type: ignore[misc]
+        return content
+
+    def _replace(self, match: re.Match[str], replacement: str) -> str:
+        whole = match.group(0)
+        kept = match.group(1) if match.re.groups and replacement.startswith(r"\1") else ""
+        if _HARMLESS.match(whole[len(kept) :]):
+            return whole
+        self.count += 1
+        return match.expand(replacement)
+
+    def data(self, value: Any) -> Any:
+        """JSON data without secrets: text is redacted, and so is any text value whose key names a secret."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {self.text(str(key)): self._member(str(key), item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.data(item) for item in value]
+        return value
+
+    def _member(self, key: str, value: Any) -> Any:
+        if isinstance(value, str) and value and _SECRET_KEY.search(key) and not _HARMLESS.match(value):
+            self.count += 1
+            return MASK
+        return self.data(value)
+
+    def holds_known(self, content: bytes) -> bool:
+        """Whether a known secret stands in ``content`` in any form; for the last sweep over a record."""
+        return any(form.encode() in content for form in self._forms)
+
+    def stream(self) -> StreamRedactor:
+        """A redactor for text that arrives in pieces."""
+        return StreamRedactor(self)
+
+
+class StreamRedactor:
+    """Redacts text that arrives in pieces, also a secret that is split over two of them."""
+
+    # Patterns match within a line; a longer unfinished line is let go after this many characters.
+    _HELD_LINE = 8192
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor, self._held = redactor, ""
+
+    def feed(self, piece: str) -> str:
+        """The redacted text that can be let go; the unfinished last line is held back."""
+        content = self._held + piece
+        cut = max(content.rfind("\n"), content.rfind("\r")) + 1
+        if len(content) - cut > self._HELD_LINE:
+            cut = len(content) - max(self._redactor.longest, 256)
+        self._held = content[cut:]
+        return self._redactor.text(content[:cut])
+
+    def flush(self) -> str:
+        """The rest, redacted."""
+        rest, self._held = self._held, ""
+        return self._redactor.text(rest)
+
+
+_SECRET_KEY = re.compile(rf"(?i){_KEYWORD}$")
+_SHAPES = re.compile("|".join(p.pattern for p, r in _PATTERNS if r == MASK and not p.flags & re.DOTALL))
+_DSN = re.compile(r"(?i)^[a-z][a-z0-9+.-]*://[^\s:/@]*:[^\s@]+@")
+
+
+def secret_reason(name: str, value: str) -> str:
+    """Why a parameter must be refused as a secret; empty when it need not be.
+
+    Args:
+        name: the parameter's name.
+        value: its value as text.
+    """
+    if _SHAPES.search(value) or "PRIVATE KEY-----" in value:
+        return "its value has the form of a credential"
+    if _DSN.match(value):
+        return "its value is an address with a password"
+    if value and _SECRET_KEY.search(name) and not _HARMLESS.match(value):
+        return "its name says that it is a secret"
+    return ""
+
+
+def _encoded_forms(value: str) -> set[str]:
+    raw = value.encode()
+    forms = {
+        value,
+        quote(value, safe=""),
+        quote_plus(value),
+        json.dumps(value)[1:-1],
+        shlex.quote(value).strip("'"),
+        raw.hex(),
+    }
+    # Base64 of a text that contains the secret shifts by the bytes before it: keep the part all three shifts share.
+    for shift in range(3):
+        encoded = base64.b64encode(b"\0" * shift + raw).decode().rstrip("=")
+        inner = encoded[(0, 2, 3)[shift] : len(encoded) - (1 if (len(raw) + shift) % 3 else 0)]
+        if len(inner) >= MIN_SECRET_LENGTH:
+            forms.update({inner, inner.translate(str.maketrans("+/", "-_"))})
+    return {form for form in forms if len(form) >= MIN_SECRET_LENGTH}
