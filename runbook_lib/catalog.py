@@ -37,7 +37,7 @@ _ENVIRONMENT: Mapping[str, type] = {
 }
 #: Source to its settings. A setting that holds a secret is given as the secret's name.
 _ENDPOINTS: Mapping[str, Mapping[str, type]] = {
-    "prometheus": {"url": str, "token": str, "user": str, "password": str},
+    "prometheus": {"url": str, "token": str, "user": str, "password": str, "range_seconds": int},
     "grafana": {"url": str, "token": str, "dashboard": str},
     "datadog": {"url": str, "api_key": str, "application_key": str, "scope": str},
     "postgres": {
@@ -111,8 +111,7 @@ class Catalog:
         if not included.exists():
             hint = "; start it with: runbook lab up" if name == "lab" else ""
             raise CatalogError(f"{included} is not there{hint}", file=str(self.path), key=f"{key}.include")
-        more = _Reader(included, name).environment(name, {**table, **_toml(included)})
-        return more
+        return _Reader(included, name).environment(name, {**table, **_toml(included)})
 
 
 def find(start: Path | None = None) -> Path:
@@ -226,17 +225,8 @@ class _Reader:
         return Objective(name, kind, target, float(threshold) if threshold is not None else None, days)
 
     def environment(self, name: str, table: Mapping[str, Any]) -> Environment:
-        own = {key: value for key, value in table.items() if key not in _ENDPOINTS}
-        try:
-            values = self.typed(own, _ENVIRONMENT)
-        except CatalogError as error:
-            near = nearest(error.key.rpartition(".")[2], (*_ENVIRONMENT, *_ENDPOINTS))
-            raise CatalogError(
-                f"unknown key or source. {f'Did you mean {near!r}? ' if near else ''}"
-                f"Settings: {', '.join(_ENVIRONMENT)}; sources: {', '.join(_ENDPOINTS)}",
-                file=error.file,
-                key=error.key,
-            ) from error if "unknown key" in str(error) else error
+        self.known(table, (*_ENVIRONMENT, *_ENDPOINTS))
+        values = self.typed({key: value for key, value in table.items() if key in _ENVIRONMENT}, _ENVIRONMENT)
         for kind in values.get("actions", ()):
             if kind not in ACTION_KINDS:
                 raise self.fail("actions", f"{kind!r} is no kind of action. Allowed: {', '.join(ACTION_KINDS)}")

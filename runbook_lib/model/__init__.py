@@ -1,8 +1,8 @@
 """The words of the house as frozen data: standard library only, no input or output."""
 
-from runbook_lib.model.action import Approval, GuardResult, Outcome, OutcomeStatus, Plan, Verification
+from runbook_lib.model.action import Approval, GuardResult, NoPlan, Outcome, OutcomeStatus, Plan, Verification
 from runbook_lib.model.evidence import Evidence, Gap, Series, Table
-from runbook_lib.model.finding import CAUSES, Finding, Role, Severity, Verdict
+from runbook_lib.model.finding import CAUSES, Finding, Findings, Role, Severity, Verdict
 from runbook_lib.model.service import Endpoint, Environment, Objective, Service
 from runbook_lib.model.units import Quantity
 from runbook_lib.model.window import Window
@@ -14,8 +14,10 @@ __all__ = [
     "Environment",
     "Evidence",
     "Finding",
+    "Findings",
     "Gap",
     "GuardResult",
+    "NoPlan",
     "Objective",
     "Outcome",
     "OutcomeStatus",

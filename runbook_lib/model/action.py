@@ -98,6 +98,34 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class NoPlan:
+    """That no action is proposed, why, and what a person can do instead.
+
+    Args:
+        reason: why there is no plan.
+        advice: next steps for a person, most useful first.
+    """
+
+    reason: str
+    advice: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """``{reason, advice}``."""
+        return {"reason": self.reason, "advice": list(self.advice)}
+
+    def __str__(self) -> str:
+        return "NO PLAN: " + " ".join((self.reason, *self.advice))
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        steps = "".join(f"<li>{show.text(step)}</li>" for step in self.advice)
+        return f"<div>{show.chip('note', 'no plan')} {show.text(self.reason)}</div>" + (
+            f"<ul>{steps}</ul>" if steps else ""
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class GuardResult:
     """One condition that was checked immediately before applying."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -10,6 +10,7 @@ from typing import Any
 
 from runbook_lib.errors import UnknownNameError
 from runbook_lib.model import show
+from runbook_lib.model.evidence import Gap
 from runbook_lib.model.times import rfc3339
 from runbook_lib.model.units import Quantity
 
@@ -121,3 +122,49 @@ class Finding:
 
     def _repr_html_(self) -> str:
         return show.finding_html(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a run knows at one moment, gaps first.
+
+    Args:
+        items: findings, strongest first, without what was ruled out.
+        ruled_out: causes that the numbers rule out.
+        gaps: what could not be read.
+        verdict: the conclusion these allow.
+    """
+
+    items: tuple[Finding, ...]
+    ruled_out: tuple[Finding, ...]
+    gaps: tuple[Gap, ...]
+    verdict: Verdict
+
+    @property
+    def top(self) -> Finding | None:
+        """The strongest finding; None when there is none."""
+        return self.items[0] if self.items else None
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self.items)
+
+    def __str__(self) -> str:
+        lines = [f"{show.SIGNS[str(self.verdict)]} {self.verdict.upper()}"]
+        lines += [f"  {gap}" for gap in self.gaps]
+        lines += [f"  {finding}" for finding in self.items]
+        lines += [f"  ruled out {finding.cause}: {finding.title}" for finding in self.ruled_out]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        parts = [f"<div>{show.chip(str(self.verdict), str(self.verdict))}</div>"]
+        parts += [f"<div>{gap._repr_html_()}</div>" for gap in self.gaps]
+        parts += [show.finding_html(finding) for finding in self.items]
+        if self.ruled_out:
+            rows = [(finding.cause, finding.title) for finding in self.ruled_out]
+            parts.append(f"<div><b>ruled out</b></div>{show.table(('cause', 'by'), rows)}")
+        return "".join(parts)
