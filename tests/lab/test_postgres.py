@@ -114,11 +114,10 @@ def test_roles_hold_what_is_documented(postgres: Postgres, role: str, expected: 
 
 def test_rb_act_ends_a_backend_of_the_app(postgres: Postgres) -> None:
     """The acting role terminates a session of the application."""
-    with postgres.connect("rb_act") as actor:
-        with postgres.connect("app") as victim:
-            row = actor.execute("SELECT pg_terminate_backend(%s, 2000)", [victim.info.backend_pid]).fetchone()
-            with pytest.raises(psycopg.OperationalError):
-                victim.execute("SELECT 1")
+    with postgres.connect("rb_act") as actor, postgres.connect("app") as victim:
+        row = actor.execute("SELECT pg_terminate_backend(%s, 2000)", [victim.info.backend_pid]).fetchone()
+        with pytest.raises(psycopg.OperationalError):
+            victim.execute("SELECT 1")
 
     assert (True,) == row
 
