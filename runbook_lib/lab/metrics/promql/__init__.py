@@ -1,0 +1,1 @@
+"""The query language: parse, check against the supported subset, evaluate."""
