@@ -63,7 +63,7 @@ def parse_float(written: str) -> float:
     Raises:
         ValueError: not a number, or in a notation that only Python accepts.
     """
-    if "_" in written or math.isnan(written).strip() or not written.isascii():
+    if "_" in written or written != written.strip() or not written.isascii():
         raise ValueError(f"not a number: {written!r}")
     if written.lower().lstrip("+-").startswith("0x"):
         return float.fromhex(written)
