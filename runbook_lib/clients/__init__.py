@@ -1,0 +1,1 @@
+"""The only room that opens sockets or starts processes; one module per vendor, all reads through ``_tape``."""

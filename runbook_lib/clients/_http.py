@@ -1,0 +1,293 @@
+"""One HTTP client for every vendor: explicit timeouts, retries of reads only, errors in our words without secrets."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from runbook_lib.clients._retry import BusyError, Deadline, with_retries
+from runbook_lib.errors import (
+    ActionRejectedError,
+    OutcomeUnknownError,
+    SourceAnswerError,
+    SourceDeniedError,
+    SourceError,
+    SourceTimeoutError,
+    SourceUnreachableError,
+)
+from runbook_lib.secrets import Secret
+
+MAX_BODY_BYTES = 64 * 1024 * 1024
+_BUSY = {429: "too many requests", 502: "bad gateway", 503: "unavailable", 504: "gateway timeout"}
+
+Params = Mapping[str, str | int | float]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer.
+
+    Args:
+        source: the system, for errors.
+        status: HTTP status code.
+        headers: names in lower case.
+        body: as sent, decompressed.
+        latency_seconds: from the request's first byte to the answer's last, seconds.
+    """
+
+    source: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    latency_seconds: float
+
+    def json(self) -> Any:
+        """The body as JSON data.
+
+        Raises:
+            SourceAnswerError: it is not JSON.
+        """
+        try:
+            return json.loads(self.body)
+        except ValueError as error:
+            kind = self.headers.get("content-type", "no content type")
+            raise SourceAnswerError(
+                f"answered {self.status} with something that is not JSON ({kind}, {len(self.body)} bytes)",
+                source=self.source,
+            ) from error
+
+
+Explain = Callable[[Reply], SourceError | None]
+
+
+class Http:
+    """A base URL with its credentials.
+
+    Args:
+        source: the system, for errors.
+        base_url: ``http://`` or ``https://`` address; paths are appended to it.
+        headers: sent with every request; values may be secrets.
+        connect_seconds: time to connect, seconds.
+        total_seconds: time for a question with its retries, or for one write, seconds.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        base_url: str,
+        *,
+        headers: Mapping[str, str | Secret] | None = None,
+        connect_seconds: float,
+        total_seconds: float,
+    ) -> None:
+        self.source, self.base_url = source, base_url.rstrip("/")
+        self.connect_seconds, self.total_seconds = connect_seconds, total_seconds
+        self._headers = dict(headers or {})
+        self._reader = self._client(keepalive=4)
+
+    def get(
+        self, path: str, params: Params | None = None, *, explain: Explain | None = None, any_status: bool = False
+    ) -> Reply:
+        """Read.
+
+        Args:
+            path: appended to the base URL; begins with ``/``.
+            params: query parameters.
+            explain: turns a vendor's error answer into one of our errors; None leaves it to the status code.
+            any_status: return the answer whatever its status says.
+
+        Raises:
+            SourceError: no answer, or one that says no.
+        """
+        return self._read("GET", path, params, None, explain, any_status)
+
+    def search(self, path: str, body: Any, *, explain: Explain | None = None) -> Reply:
+        """Read by POST, for systems whose searches are written as a JSON body.
+
+        Raises:
+            SourceError: no answer, or one that says no.
+        """
+        return self._read("POST", path, None, body, explain, any_status=False)
+
+    def send(self, method: str, path: str, body: Any) -> Reply:
+        """Write: exactly one request on a connection of its own, never repeated.
+
+        Raises:
+            ActionRejectedError: nothing was sent, or the system said no.
+            OutcomeUnknownError: the request may have had its effect.
+        """
+        import httpcore
+
+        client = self._client(keepalive=0)
+        try:
+            reply = self._once(client, method, path, None, body, Deadline(self.total_seconds))
+        except (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.UnsupportedProtocol) as error:
+            raise ActionRejectedError(f"{self.source} cannot be reached; nothing was sent: {_words(error)}") from error
+        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, SourceAnswerError) as error:
+            raise OutcomeUnknownError(
+                f"{self.source} gave no usable answer to {method} {path}; it may have taken effect: {_words(error)}"
+            ) from error
+        finally:
+            client.close()
+        if 200 <= reply.status < 300:
+            return reply
+        # 408 and 5xx come from gateways, too, which cannot know what the system behind them did.
+        if reply.status == 408 or reply.status >= 500:
+            raise OutcomeUnknownError(
+                f"{self.source} answered {reply.status} to {method} {path}; {vendor_words(reply)}"
+            )
+        raise ActionRejectedError(f"{self.source} answered {reply.status} to {method} {path}: {vendor_words(reply)}")
+
+    def close(self) -> None:
+        """Close every connection; the next read opens a new one."""
+        self._reader.close()
+        self._reader = self._client(keepalive=4)
+
+    def _client(self, keepalive: int) -> Any:
+        import httpx
+
+        from runbook_lib.clients._transport import Transport
+
+        address = urlsplit(self.base_url)
+        if address.scheme not in {"http", "https"} or not address.hostname:
+            raise SourceUnreachableError(f"{address.scheme}://... is no http or https address", source=self.source)
+        if address.password is not None:
+            raise SourceDeniedError("its url holds a password; give it as a secret", source=self.source)
+        # trust_env is off: a variable of the shell must not send production reads through another host.
+        return httpx.Client(transport=Transport(tls=address.scheme == "https", keepalive=keepalive), trust_env=False)
+
+    def _read(
+        self, method: str, path: str, params: Params | None, body: Any, explain: Explain | None, any_status: bool
+    ) -> Reply:
+        deadline = Deadline(self.total_seconds)
+
+        def attempt() -> Reply:
+            reply = self._translated(method, path, params, body, deadline)
+            error = None if any_status else self._judge(reply, explain)
+            if error is not None:
+                raise error
+            return reply
+
+        return with_retries(attempt, deadline)
+
+    def _translated(self, method: str, path: str, params: Params | None, body: Any, deadline: Deadline) -> Reply:
+        """One attempt, with the wire's errors in our words."""
+        import httpcore
+
+        try:
+            return self._once(self._reader, method, path, params, body, deadline)
+        except httpcore.ConnectTimeout as error:
+            raise SourceTimeoutError(f"no connection within {self.connect_seconds:g} s", source=self.source) from error
+        except httpcore.TimeoutException as error:
+            raise SourceTimeoutError(f"no answer within {deadline.seconds:g} s", source=self.source) from error
+        except httpcore.ConnectError as error:
+            raise SourceUnreachableError(f"cannot be reached: {_words(error)}", source=self.source) from error
+        except (httpcore.LocalProtocolError, httpcore.UnsupportedProtocol) as error:
+            raise SourceAnswerError(f"cannot be asked: {_words(error)}", source=self.source) from error
+        except httpcore.RemoteProtocolError as error:
+            # "Server disconnected" is a reset; anything else is bytes that are no HTTP.
+            if "disconnected" in str(error):
+                raise SourceUnreachableError("closed the connection without an answer", source=self.source) from error
+            raise SourceAnswerError(f"does not speak HTTP: {_words(error)}", source=self.source) from error
+        except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+            raise SourceUnreachableError(f"the connection broke: {_words(error)}", source=self.source) from error
+
+    def _once(self, client: Any, method: str, path: str, params: Params | None, body: Any, deadline: Deadline) -> Reply:
+        from runbook_lib.clients._transport import DEADLINE
+
+        if not path.startswith("/"):
+            raise SourceAnswerError(f"path {path!r} does not begin with /", source=self.source)
+        left = deadline.remaining
+        timeouts = {"connect": min(self.connect_seconds, left), "read": left, "write": left, "pool": left}
+        request = client.build_request(
+            method,
+            self.base_url + path,
+            params=params or None,
+            json=body,
+            headers={k: v.reveal() if isinstance(v, Secret) else v for k, v in self._headers.items()},
+            extensions={"timeout": timeouts},
+        )
+        token = DEADLINE.set(deadline)
+        started = time.monotonic()
+        try:
+            response = client.send(request, stream=True)
+            try:
+                content = self._content(response)
+            finally:
+                response.close()
+        finally:
+            DEADLINE.reset(token)
+        return Reply(self.source, response.status_code, dict(response.headers), content, time.monotonic() - started)
+
+    def _content(self, response: Any) -> bytes:
+        import httpx
+
+        content = bytearray()
+        try:
+            for chunk in response.iter_bytes():
+                content += chunk
+                if len(content) > MAX_BODY_BYTES:
+                    raise SourceAnswerError(f"the answer is larger than {MAX_BODY_BYTES >> 20} MiB", source=self.source)
+        except httpx.DecodingError as error:
+            raise SourceAnswerError("the answer cannot be decompressed", source=self.source) from error
+        return bytes(content)
+
+    def _judge(self, reply: Reply, explain: Explain | None) -> SourceError | None:
+        """The error that an answer stands for; None when it is a good one."""
+        explained = explain(reply) if explain else None
+        if explained is not None:
+            return explained
+        status = reply.status
+        if status < 300:
+            return None
+        if status in {401, 403}:
+            return SourceDeniedError(f"answered {status}: {vendor_words(reply)}", source=self.source)
+        if status in _BUSY:
+            return BusyError(f"answered {status} ({_BUSY[status]})", source=self.source, after_seconds=_after(reply))
+        if status < 400:
+            return SourceAnswerError(
+                f"answered {status}, a redirect; check its url and credentials", source=self.source
+            )
+        return SourceAnswerError(f"answered {status}: {vendor_words(reply)}", source=self.source)
+
+
+def bearer(token: Secret | None) -> dict[str, str | Secret]:
+    """The header that carries a token; none when there is no token."""
+    return {"Authorization": Secret(f"Bearer {token.reveal()}")} if token else {}
+
+
+def vendor_words(reply: Reply, limit: int = 200) -> str:
+    """What an error answer says, in one short line; vendors put it in one of a few keys."""
+    try:
+        data = json.loads(reply.body)
+    except ValueError:
+        return " ".join(reply.body[: 2 * limit].decode(errors="replace").split())[:limit] or "without a word"
+    if isinstance(data, dict):
+        for key in ("message", "error", "errors", "detail", "status"):
+            if data.get(key):
+                data = data[key]
+                break
+    if isinstance(data, list):
+        data = "; ".join(str(one) for one in data)
+    return " ".join(str(data).split())[:limit]
+
+
+def _after(reply: Reply) -> float:
+    try:
+        return max(0.0, float(reply.headers.get("retry-after", "0")))
+    except ValueError:  # the date form; its pause is longer than any deadline of ours
+        return 3600.0
+
+
+def _words(error: BaseException) -> str:
+    """The deepest cause that says something, in one line."""
+    words = ""
+    cause: BaseException | None = error
+    while cause is not None:
+        words = str(cause) or words
+        cause = cause.__cause__ or cause.__context__
+    return " ".join(words.split()) or type(error).__name__
