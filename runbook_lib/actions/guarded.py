@@ -76,9 +76,7 @@ def _approved(plan: Plan, context: Context, approval: str) -> GuardResult:
     if rule == "none":
         return _guard("approved", True, f"{context.environment.name} asks for no approval of {plan.kind}")
     if not approval:
-        raise GuardError(
-            f"{plan.kind} needs an approval: runbook approve {context.run_id} --plan {plan.digest}"
-        )
+        raise GuardError(f"{plan.kind} needs an approval: runbook approve {context.run_id} --plan {plan.digest}")
     granted = approvals.read(Path(approval))
     approvals.use(granted, plan, requester=context.actor, rule=rule, ledger=context.ledger / "approvals")
     context.journal("approval", granted.to_json())
@@ -107,7 +105,7 @@ def _intent(plan: Plan, context: Context) -> str:
         json.dump({"kind": plan.kind, "target": plan.target, "at": rfc3339(utc_now()), "run_id": context.run_id}, file)
         file.flush()
         os.fsync(file.fileno())
-    context.journal("action.intent", {"key": key, "plan": plan.to_json()})
+    context.journal("action.intent", {"key": key, "plan": plan.digest, "kind": plan.kind, "target": plan.target})
     return key
 
 

@@ -1,0 +1,58 @@
+"""``runbook list`` and ``runbook show``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runbook_lib.cli.output import Json, columns, emit, line
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+def catalog_folder() -> Path | None:
+    """The folder of the nearest catalogue; None when there is none."""
+    from runbook_lib import catalog
+    from runbook_lib.errors import CatalogError
+
+    try:
+        return catalog.find().parent
+    except CatalogError:
+        return None
+
+
+@app.command("list")
+def list_runbooks(as_json: Json = False) -> None:
+    """The runbooks there are."""
+    from runbook_lib.headless import notebooks
+
+    found = [notebooks.describe(path) for path in notebooks.names(catalog_folder()).values()]
+    if as_json:
+        emit({"runbooks": [runbook.to_json() for runbook in found]})
+        return
+    columns(((r.name, ", ".join(r.actions) or "nothing", r.title) for r in found), ("NAME", "MAY CHANGE", "TITLE"))
+
+
+@app.command("show")
+def show_runbook(
+    name: Annotated[str, typer.Argument(help="A name from: runbook list")],
+    as_json: Json = False,
+) -> None:
+    """One runbook: meaning, parameters, what it may change."""
+    from runbook_lib.headless import notebooks, parameters
+
+    runbook = notebooks.describe(notebooks.find(name, catalog_folder()))
+    known = parameters.read(runbook.path)
+    if as_json:
+        emit({**runbook.to_json(), "parameters": [parameter.to_json() for parameter in known]})
+        return
+    line(f"{runbook.name}: {runbook.title}")
+    for section, text in runbook.sections.items():
+        line(f"\n{section}\n  {text}")
+    line("\nParameters")
+    for parameter in known:
+        line(f"  {parameter.name}: {parameter.type} = {parameter.default!r}  {parameter.description}")
+    line(f"\nMay change: {', '.join(runbook.actions) or 'nothing'}")
+    line(f"Proven by: runbook lab fault {' | '.join(runbook.scenarios)}" if runbook.scenarios else "Proven by: nothing")

@@ -1,0 +1,111 @@
+"""``runbook lab``: the embedded incident lab."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from runbook_lib.cli.output import Json, assignments, columns, emit, line, log
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="The embedded incident lab.")
+
+Directory = Annotated[Path | None, typer.Option("--dir", help="Folder of the lab; default: $RUNBOOK_LAB or ./.lab.")]
+Parameters = Annotated[list[str] | None, typer.Option("-p", help="name=value; see: runbook lab faults")]
+
+
+def directory(given: Path | None = None) -> Path:
+    """The lab's folder: as given, from ``RUNBOOK_LAB``, or ``.lab`` beside the catalogue or in the current folder."""
+    if given:
+        return given.resolve()
+    if named := os.environ.get("RUNBOOK_LAB", ""):
+        return Path(named).resolve()
+    from runbook_lib.cli.catalogue import catalog_folder
+
+    return (catalog_folder() or Path.cwd()) / ".lab"
+
+
+@app.command("up")
+def up(
+    folder: Directory = None,
+    prometheus: Annotated[str, typer.Option(help="auto, embedded, or the path of a prometheus binary.")] = "auto",
+    as_json: Json = False,
+) -> None:
+    """Start the lab and wait until it serves under load."""
+    from runbook_lib.lab import supervisor
+
+    status = supervisor.up(directory(folder), prometheus=prometheus)
+    if as_json:
+        emit(status)
+        return
+    _summary(status)
+
+
+@app.command("down")
+def down(folder: Directory = None) -> None:
+    """Stop every process of the lab."""
+    from runbook_lib.lab import supervisor
+
+    supervisor.down(directory(folder))
+    log("the lab is down")
+
+
+@app.command("status")
+def status(folder: Directory = None, as_json: Json = False) -> None:
+    """What runs, where, and whether each part is real or emulated."""
+    from runbook_lib.lab import supervisor
+
+    found = supervisor.status(directory(folder))
+    if as_json:
+        emit(found)
+        return
+    _summary(found)
+
+
+@app.command("fault")
+def fault(
+    name: Annotated[str, typer.Argument(help="A name from: runbook lab faults")],
+    parameters: Parameters = None,
+    folder: Directory = None,
+) -> None:
+    """Break the lab, for real, in one named way."""
+    from runbook_lib.lab.faults import registry
+
+    emit(registry.apply(directory(folder), name, assignments(parameters or [])))
+
+
+@app.command("heal")
+def heal(
+    name: Annotated[str | None, typer.Argument(help="A fault; default: all of them.")] = None,
+    folder: Directory = None,
+) -> None:
+    """Undo a fault, or all of them."""
+    from runbook_lib.lab.faults import registry
+
+    emit(registry.heal(directory(folder), name))
+
+
+@app.command("faults")
+def faults(as_json: Json = False) -> None:
+    """The faults there are, with parameters and the cause that each should be found as."""
+    from runbook_lib.lab.faults import registry
+
+    found = registry.all_faults()
+    if as_json:
+        emit({"faults": [one.to_json() for one in found]})
+        return
+    columns(((one.name, one.cause, one.description) for one in found), ("NAME", "CAUSE", "WHAT BREAKS"))
+
+
+def _summary(status: dict[str, Any]) -> None:
+    line(f"lab: {status['state']}")
+    rows = [
+        (name, part.get("kind", ""), part.get("version", ""), part.get("state", ""))
+        for name, part in status.get("components", {}).items()
+    ]
+    columns(rows, ("COMPONENT", "KIND", "VERSION", "STATE"))
+    for key in ("service_url", "prometheus_url", "grafana_url"):
+        if key in status:
+            line(f"{key}: {status[key]}")

@@ -1,0 +1,310 @@
+"""Run: what a notebook holds. It reads, notes, plans, applies, verifies, and writes all of it down."""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from runbook_lib import actions, analysis, catalog
+from runbook_lib.errors import ParameterError, RecordError
+from runbook_lib.model import (
+    Environment,
+    Evidence,
+    Finding,
+    Findings,
+    Gap,
+    NoPlan,
+    Objective,
+    Outcome,
+    OutcomeStatus,
+    Plan,
+    Role,
+    Service,
+    Verification,
+    Window,
+)
+from runbook_lib.run import opening
+from runbook_lib.run.attach import Surroundings, current_cell, surroundings
+from runbook_lib.run.header import Closing, Header
+from runbook_lib.run.systems import CLIENTS, Systems
+from runbook_lib.run.verify import verify
+
+if TYPE_CHECKING:
+    from runbook_lib.clients.datadog import DatadogClient
+    from runbook_lib.clients.grafana import GrafanaClient
+    from runbook_lib.clients.kubernetes import KubernetesClient
+    from runbook_lib.clients.postgres import PostgresClient
+    from runbook_lib.clients.probe import HttpProbe
+    from runbook_lib.clients.prometheus import PrometheusClient
+    from runbook_lib.clients.redis import RedisClient
+    from runbook_lib.record import RecordFolder
+
+#: How many systems are asked at once.
+READERS = 8
+
+T = TypeVar("T")
+Note = Finding | Iterable[Finding] | None
+
+
+class Run:
+    """One execution of a runbook; made by ``Run.start``, ended by ``close``.
+
+    Attributes:
+        id: name of the run.
+        service: service under investigation.
+        environment: where it runs.
+        window: half-open UTC interval that all evidence shares.
+    """
+
+    metrics: PrometheusClient
+    kubernetes: KubernetesClient
+    postgres: PostgresClient
+    redis: RedisClient
+    grafana: GrafanaClient
+    datadog: DatadogClient
+    service_probe: HttpProbe
+
+    def __init__(
+        self,
+        runbook: str,
+        service: Service,
+        environment: Environment,
+        window: Window,
+        around: Surroundings,
+    ) -> None:
+        self.runbook, self.service, self.environment, self.window = runbook, service, environment, window
+        self._around = around
+        self._opened = opening.open_record(runbook, service, environment, window, around, keep=self._keep)
+        self.id: str = self._opened.record.run_id
+        self._systems = Systems(service, environment, window, self._opened.tape)
+        self._noted: list[Finding] = []
+        self._gaps: dict[str, Gap] = {}
+        self._plans: dict[str, Plan] = {}
+        self._outcomes: list[Outcome] = []
+        self._verification: Verification | None = None
+        self._changed_at: datetime | None = None
+        self._closed = False
+        self._header = self._greet()
+        atexit.register(self._leave)
+
+    @classmethod
+    def start(cls, runbook: str, *, service: str, environment: str, minutes: float = 60) -> Run:
+        """Begin a run, or join the one that a runner began.
+
+        Args:
+            runbook: name of the procedure.
+            service: a service of the catalogue.
+            environment: an environment of the catalogue.
+            minutes: length of the window that evidence is read over, minutes.
+
+        Raises:
+            UnknownNameError: the catalogue has no such service or environment; carries the nearest name.
+            CatalogError: the catalogue is missing or wrong.
+            ParameterError: ``minutes`` is not above zero or too long.
+            RecordError: the record cannot be written.
+        """
+        around = surroundings()
+        known = catalog.load(around.catalog)
+        end = opening.replayed_end(around.replay) if around.replay else None
+        return cls(
+            runbook, known.service(service), known.environment(environment), Window.last(minutes, end=end), around
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name in CLIENTS:
+            return self._systems.client(name)
+        raise AttributeError(f"a run has no {name!r}")
+
+    @property
+    def objective(self) -> Objective:
+        """The latency objective of the service.
+
+        Raises:
+            ParameterError: the service promises nothing about latency.
+        """
+        return self._objective("latency")
+
+    @property
+    def availability(self) -> Objective:
+        """The availability objective of the service.
+
+        Raises:
+            ParameterError: the service promises nothing about availability.
+        """
+        return self._objective("availability")
+
+    @property
+    def findings(self) -> Findings:
+        """What the run knows now, root causes first, with the verdict that this allows."""
+        gaps = tuple(self._gaps.values())
+        weighed = analysis.weigh(self._noted, gaps)
+        return Findings(
+            items=tuple(finding for finding in weighed if finding.role is not Role.RULED_OUT),
+            ruled_out=tuple(finding for finding in weighed if finding.role is Role.RULED_OUT),
+            gaps=gaps,
+            verdict=analysis.conclude(weighed, gaps),
+        )
+
+    def gather(self, *reads: Callable[[], T]) -> tuple[T, ...]:
+        """Read several things at once.
+
+        Args:
+            reads: functions without arguments, such as ``run.metrics.error_ratio``.
+
+        Returns:
+            Their answers, in the same order.
+        """
+        with ThreadPoolExecutor(max_workers=READERS) as pool:
+            return tuple(future.result() for future in [pool.submit(read) for read in reads])
+
+    def note(self, *notes: Note) -> Findings:
+        """Write findings down.
+
+        Args:
+            notes: findings, groups of findings, or None for a question without one.
+
+        Returns:
+            What these findings alone say.
+        """
+        new: list[Finding] = []
+        for note in notes:
+            new += [note] if isinstance(note, Finding) else list(note or ())
+        for finding in new:
+            self._journal("finding", finding.to_json())
+        self._noted += new
+        kept = tuple(finding for finding in new if finding.role is not Role.RULED_OUT)
+        ruled_out = tuple(finding for finding in new if finding.role is Role.RULED_OUT)
+        return Findings(kept, ruled_out, (), analysis.conclude(new, ()))
+
+    def apply(self, plan: Plan | NoPlan, *, approval: str = "") -> Outcome | NoPlan:
+        """Carry out a plan through the one guarded path, or say why not.
+
+        Args:
+            plan: as ``actions`` made it.
+            approval: path of an approval of exactly this plan; empty plans only.
+
+        Returns:
+            The outcome; a refusal is an outcome. What was no plan comes back as it is.
+        """
+        if isinstance(plan, NoPlan):
+            self._journal("note", {"text": str(plan), **plan.to_json()})
+            return plan
+        self._plans[plan.digest] = plan
+        self._journal("plan", plan.to_json())
+        context = opening.action_context(self._opened, self.environment, self._around, self._journal_durably)
+        outcome = actions.apply(actions.bind(plan, self), plan, context, approval or self._around.approval)
+        if outcome.status is OutcomeStatus.WAITING:
+            self._journal("approval.asked", {"plan": plan.digest, "reason": outcome.reason})
+        self._outcomes.append(outcome)
+        self._changed_at = outcome.sent_at or self._changed_at
+        return outcome
+
+    def verify(self, after: Evidence | Gap, *, against: Evidence | Gap, within_seconds: float = 180) -> Verification:
+        """Compare evidence read after a change with the same evidence before it; reads again until it holds.
+
+        Args:
+            after: the evidence, read again.
+            against: the evidence before the change.
+            within_seconds: how long to keep reading, seconds.
+        """
+        if self._changed_at is None:
+            result = Verification("not_needed", "nothing was changed, so there is nothing to verify")
+        else:
+            result, _ = verify(
+                after, against, self.objective, changed_at=self._changed_at, within_seconds=within_seconds
+            )
+        self._verification = result
+        self._journal("verification", result.to_json())
+        return result
+
+    def close(self) -> Closing:
+        """End the run: write the verdict down; without a runner, also seal the record."""
+        known = self.findings
+        every = (*known.items, *known.ruled_out)
+        self._journal("verdict", {"verdict": str(known.verdict), "findings": [one.to_json() for one in every]})
+        self._closed = True
+        place = self._opened.record.path
+        if self._opened.own:
+            place = opening.seal(self._opened, str(known.verdict))
+        top = known.top
+        return Closing(str(known.verdict), str(top) if top else "", self._next_step(known), str(place))
+
+    def _next_step(self, known: Findings) -> str:
+        if self._verification is not None and self._verification.status == "held":
+            return "nothing: the objective holds again"
+        waiting = [outcome.plan for outcome in self._outcomes if outcome.status is OutcomeStatus.WAITING]
+        if waiting:
+            return f"approve the plan: runbook approve {self.id} --plan {waiting[-1]}"
+        if self._outcomes:
+            return str(self._outcomes[-1])
+        if known.top is None:
+            return "read again when the gaps are closed" if known.gaps else "nothing: no finding"
+        return " ".join(actions.advice(known.top.cause)[:1])
+
+    def _objective(self, kind: str) -> Objective:
+        for objective in self.service.objectives.values():
+            if objective.kind == kind:
+                return objective
+        raise ParameterError(f"service {self.service.name} has no {kind} objective in {self._around.catalog}")
+
+    def _keep(self, answer: Evidence | Gap) -> None:
+        # Called by the tape, one thread at a time: what was a gap and can be read now is none any more.
+        self._opened.record.keep(answer, cell=current_cell())
+        if isinstance(answer, Gap):
+            self._gaps[answer.key] = answer
+        else:
+            self._gaps.pop(answer.key, None)
+
+    def _journal(self, kind: str, data: Mapping[str, Any]) -> None:
+        self._opened.record.journal.append(kind, data, cell=current_cell())
+
+    def _journal_durably(self, kind: str, data: Mapping[str, Any]) -> None:
+        self._opened.record.journal.append(kind, data, cell=current_cell(), durable=True)
+
+    def _greet(self) -> Header:
+        start, end = (round(moment.timestamp() * 1000) for moment in (self.window.start, self.window.end))
+        links = {
+            name: link.replace("{from}", str(start)).replace("{to}", str(end))
+            for name, link in self.service.links.items()
+        }
+        first = {
+            name: self._systems.client(name).answers
+            for name in CLIENTS
+            if CLIENTS[name][0] in self.environment.endpoints
+        }
+        answers = dict(zip(first, self.gather(*first.values()), strict=True))
+        return Header(
+            run_id=self.id,
+            runbook=self.runbook,
+            service=self.service.name,
+            environment=self.environment.name,
+            actor=self._opened.actor,
+            mode=self._around.mode,
+            changes=self._around.apply and bool(self.environment.actions),
+            window=self.window,
+            objectives=tuple(self.service.objectives.values()),
+            systems=answers,
+            links=links,
+        )
+
+    def _leave(self) -> None:
+        # A process that ends without `close` leaves a record without a seal: that says it was not successful.
+        if not self._closed:
+            try:
+                self._opened.record.release()
+            except (OSError, RecordError):
+                return
+
+    def __str__(self) -> str:
+        return str(self._header)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return self._header._repr_html_()
+
+
+__all__ = ["Run"]

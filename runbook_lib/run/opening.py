@@ -1,0 +1,165 @@
+"""How a run's record is begun or joined, what an action gets to know of it, and how a run without a runner seals it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runbook_lib.actions import identity
+from runbook_lib.actions.lock import file_lock
+from runbook_lib.actions.protocol import Context
+from runbook_lib.errors import RecordError
+from runbook_lib.model import Environment, Evidence, Gap, Service, Window
+from runbook_lib.model.times import parse_rfc3339
+from runbook_lib.record.folder import RecordFolder, new_run_id
+from runbook_lib.record.genesis import genesis
+from runbook_lib.record.record import Record
+from runbook_lib.record.status import settle
+from runbook_lib.run.attach import Surroundings
+from runbook_lib.run.systems import learn_secrets
+from runbook_lib.secrets import Redactor
+
+if TYPE_CHECKING:
+    from runbook_lib.clients._tape import Tape
+
+#: Folder in the archive that remembers intents, spent approvals and locks of all its runs.
+LEDGER = "ledger"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The record of a run and what answers its questions.
+
+    Args:
+        record: where the run writes.
+        tape: the live systems, or a record that is replayed.
+        own: whether this process began the record and so seals it.
+        actor: who runs it, and how that is known.
+        person: the name alone.
+    """
+
+    record: RecordFolder
+    tape: Tape
+    own: bool
+    actor: str
+    person: str
+
+
+def open_record(
+    runbook: str,
+    service: Service,
+    environment: Environment,
+    window: Window,
+    around: Surroundings,
+    *,
+    keep: Callable[[Evidence | Gap], object],
+) -> Opened:
+    """Join the record that a runner began, or begin one.
+
+    Args:
+        runbook: name of the procedure.
+        service: service under investigation.
+        environment: where it runs.
+        window: interval of the evidence.
+        around: what this process was told.
+        keep: is given every answer before the notebook sees it.
+
+    Raises:
+        RecordError: the record cannot be written, or the record to replay cannot be read.
+    """
+    redactor = Redactor()
+    learn_secrets(environment, redactor)
+    person, known_by = identity()
+    facts = {
+        "service": service.name,
+        "environment": environment.name,
+        "window": window.to_json(),
+        "mode": around.mode,
+        "actor": {"name": person, "known_by": known_by},
+    }
+    if around.record is not None:
+        record = RecordFolder.open(around.record, redactor=redactor)
+        record.journal.append("note", {"what": "run", **facts})
+    else:
+        begun = genesis(runbook=runbook, archive=Path(around.archive), **facts)
+        record = RecordFolder.create(
+            around.archive, new_run_id(runbook), genesis=begun, actor="kernel", redactor=redactor
+        )
+    return Opened(record, _tape(around, keep), around.record is None, f"{person} ({known_by})", person)
+
+
+def _tape(around: Surroundings, keep: Callable[[Evidence | Gap], object]) -> Tape:
+    from runbook_lib.clients._tape import LiveTape, ReplayTape
+
+    if around.replay is None:
+        return LiveTape(keep)
+    return ReplayTape(entries(around.replay), keep)
+
+
+def entries(record: Path) -> tuple[Evidence | Gap, ...]:
+    """Everything that a record's run read, in order.
+
+    Raises:
+        RecordError: a file of evidence is missing or cannot be read.
+    """
+    kept = Record.read(record)
+    return tuple(
+        Gap.from_json(event.data) if event.kind == "gap" else kept.answer(event.data)
+        for event in kept.events
+        if event.kind in {"evidence", "gap"}
+    )
+
+
+def replayed_end(record: Path) -> datetime:
+    """The end of the window that a record's run read over.
+
+    Raises:
+        RecordError: the record does not say.
+    """
+    kept = Record.read(record)
+    for event in kept.events:
+        window = event.data.get("window")
+        if event.kind in {"run.started", "note"} and isinstance(window, Mapping):
+            return parse_rfc3339(window["end"])
+    raise RecordError(f"{record}: the record names no window; it cannot be replayed")
+
+
+def action_context(
+    opened: Opened,
+    environment: Environment,
+    around: Surroundings,
+    journal: Callable[[str, Mapping[str, Any]], None],
+) -> Context:
+    """What the guarded path gets to know of the run."""
+    ledger = opened.record.path.parents[3] / LEDGER
+    return Context(
+        run_id=opened.record.run_id,
+        actor=opened.person,
+        environment=environment,
+        requested=around.apply,
+        ledger=ledger,
+        journal=journal,
+        lock=lambda target: file_lock(ledger / "locks", target),
+    )
+
+
+def seal(opened: Opened, verdict: str) -> Path:
+    """Seal the record of a run that no runner drives, and return its final folder.
+
+    Raises:
+        RecordError: it cannot be sealed.
+    """
+    record = Record.read(opened.record.path)
+    outcomes = [one for one in (record.outcome_of(plan["digest"]) for plan in record.plans) if one is not None]
+    status = settle(
+        verdict,
+        [Gap.from_json(gap) for gap in record.gaps],
+        [str(one["outcome"]) for one in outcomes],
+        str((record.verification or {}).get("status", "")),
+        findings=sum(one.get("severity") != "note" for one in record.findings),
+        waiting=len(record.plans) - len(outcomes),
+    )
+    return opened.record.seal(status, verdict, actor="kernel")
