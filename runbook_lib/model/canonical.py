@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 
@@ -51,18 +52,25 @@ def _text(value: Any) -> str:
 
 
 def _number(value: float) -> str:
-    # ECMAScript's Number::toString: exponent form below 1e-6 and from 1e21, digits as short as they round-trip.
+    # ECMAScript's Number::toString on the shortest digits that round-trip, which Python's repr finds, too.
     if not math.isfinite(value):
         raise ValueError(f"{value} is not a JSON number")
     if value == 0:
         return "0"
-    if value.is_integer() and abs(value) < 1e21:
-        return str(int(value))
-    mantissa, _, exponent = f"{value!r}".partition("e")
-    power = int(exponent or 0)
-    if exponent and not -7 < power < 21:
-        return f"{mantissa.removesuffix('.0')}e{power:+d}"
-    if exponent:
-        places = len(mantissa.partition(".")[2]) - power if "." in mantissa else -power
-        return f"{value:.{max(places, 0)}f}"
-    return mantissa if abs(value) >= 1e-6 else f"{value!r}"
+    if 1e-4 <= abs(value) < 1e16:
+        return repr(value).removesuffix(".0")
+    sign, all_digits, exponent = Decimal(repr(value)).as_tuple()
+    digits = "".join(map(str, all_digits)).rstrip("0")
+    point = len(all_digits) + int(exponent)
+    return "-" * sign + _placed(digits, point)
+
+
+def _placed(digits: str, point: int) -> str:
+    """``0.DIGITS`` times ten to the ``point``, as ECMAScript writes it."""
+    if len(digits) <= point <= 21:
+        return digits + "0" * (point - len(digits))
+    if 0 < point <= 21:
+        return f"{digits[:point]}.{digits[point:]}"
+    if -6 < point <= 0:
+        return f"0.{'0' * -point}{digits}"
+    return f"{digits[0]}{'.' * (len(digits) > 1)}{digits[1:]}e{point - 1:+d}"
