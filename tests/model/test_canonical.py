@@ -40,7 +40,7 @@ JSON = st.recursive(
         ("0.002", 0.002),
         ("4.5", 4.5),
     ],
-    ids=lambda value: str(value),
+    ids=str,
 )
 def test_numbers(expected: str, number: float) -> None:
     """A number is written as ECMAScript writes it."""
@@ -57,7 +57,8 @@ def test_keys_sort_by_utf16() -> None:
 @given(JSON)
 def test_reads_back_the_same(value: object) -> None:
     """Canonical text is JSON that means the same value."""
-    assert value == json.loads(canonical(value))
+    # Every JSON number is a double: Python would read a large one as an integer of other digits.
+    assert value == json.loads(canonical(value), parse_int=float)
 
 
 @given(st.dictionaries(st.text(), st.integers(-9, 9), min_size=2))

@@ -24,7 +24,7 @@ from runbook_lib.model.units import Quantity, format_value
         ("2 cores", 2.0, "cores"),
         ("0", 0.0, "count"),
     ],
-    ids=lambda value: str(value),
+    ids=str,
 )
 def test_digits_follow_size(expected: str, value: float, unit: str) -> None:
     """A number is written with the digits and the prefix that its size deserves."""
