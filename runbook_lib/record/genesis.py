@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from runbook_lib.errors import UnknownNameError
 from runbook_lib.model import Objective, Window
 from runbook_lib.model.canonical import digest, digest_bytes
 from runbook_lib.record.chain import archive_head
@@ -18,73 +19,51 @@ from runbook_lib.record.folder import local_archive
 _SHOWN = ("runbook-lib", "papermill", "nbclient", "ipykernel", "pandas", "plotly", "kubernetes", "psycopg", "redis")
 
 
-def genesis(
-    *,
-    runbook: str,
-    service: str,
-    environment: str,
-    mode: str,
-    apply: bool,
-    actor: str,
-    known_by: str,
-    archive: str | Path,
-    parameters: Mapping[str, Any],
-    notebook: Path | None = None,
-    title: str = "",
-    window: Window | None = None,
-    objective: Objective | None = None,
-    owner: str = "",
-    contacts: Mapping[str, str] | None = None,
-    links: Mapping[str, str] | None = None,
-    schema: Mapping[str, Any] | None = None,
-    alert: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+#: What may be said about a run at its start, beside what is found out here. docs/record-format.md has the shapes.
+FACTS: Mapping[str, str] = {
+    "title": "the runbook's title",
+    "service": "the service it is about",
+    "environment": "where it runs",
+    "mode": "headless, interactive, plain (another executor) or replay",
+    "apply": "whether approved plans may be applied",
+    "actor": "{name, known_by}: who started it, and how that is known",
+    "parameters": "the values of the run by name; secrets are never among them",
+    "schema": "types and defaults of the parameters; only the digest is kept",
+    "window": "what the evidence is about: a Window or {start, end}",
+    "objective": "what the evidence is held against: an Objective",
+    "owner": "the owning team",
+    "contacts": "role to address",
+    "links": "name to address, with the window filled in",
+    "alert": "{name, fired_at}: the alert that started the run",
+}
+
+
+def genesis(*, runbook: str, archive: str | Path, notebook: Path | None = None, **facts: Any) -> dict[str, Any]:
     """The data of ``run.started``.
 
     Args:
         runbook: name of the runbook.
-        service: the service it is about.
-        environment: where it runs.
-        mode: ``headless``, ``interactive`` or ``plain`` (papermill without our engine).
-        apply: whether approved plans may be applied.
-        actor: who started the run.
-        known_by: how the actor is known: ``configuration``, ``login``, ``github-actor``, ``alert``.
         archive: where records go; its last sealed record is bound.
-        parameters: the values of the run, by name; secrets are never among them.
         notebook: the runbook's file, whose digest and git revision are bound.
-        title: the runbook's title.
-        window: what the evidence is about.
-        objective: the objective that the run holds the evidence against.
-        owner: the owning team.
-        contacts: role to address.
-        links: name to address, with the window filled in.
-        schema: the parameters' types and defaults, of which the digest is bound.
-        alert: ``{name, fired_at}`` of the alert that started the run.
+        facts: see ``FACTS``.
+
+    Raises:
+        UnknownNameError: a fact that nobody knows.
     """
-    found: dict[str, Any] = {
+    for name in facts:
+        if name not in FACTS:
+            raise UnknownNameError("fact about a run", name, FACTS)
+    if "schema" in facts:
+        facts["parameters_schema"] = digest(facts.pop("schema"))
+    return {
+        **{name: _as_json(value) for name, value in facts.items()},
         "runbook": runbook,
-        "title": title,
-        "service": service,
-        "environment": environment,
-        "mode": mode,
-        "apply": apply,
-        "actor": {"name": actor, "known_by": known_by},
-        "parameters": dict(parameters),
-        "parameters_schema": digest(dict(schema)) if schema is not None else "",
         "runbook_digest": digest_bytes(notebook.read_bytes()) if notebook and notebook.is_file() else "",
         "git_revision": git_revision(notebook.parent) if notebook else "",
         "packages_digest": packages_digest(),
         "versions": versions(),
-        "window": window.to_json() if window else None,
-        "objective": _objective(objective),
-        "owner": owner,
-        "contacts": dict(contacts or {}),
-        "links": dict(links or {}),
         "previous": dict(archive_head(local_archive(archive))),
     }
-    if alert:
-        found["alert"] = dict(alert)
-    return found
 
 
 def versions() -> dict[str, str]:
@@ -133,14 +112,16 @@ def _packed(git: Path, name: str) -> str:
     return next((line.split()[0] for line in lines if line.endswith(f" {name}")), "")
 
 
-def _objective(objective: Objective | None) -> dict[str, Any] | None:
-    if objective is None:
-        return None
-    return {
-        "name": objective.name,
-        "kind": objective.kind,
-        "text": str(objective),
-        "target": objective.target,
-        "threshold_seconds": objective.threshold_seconds,
-        "window_days": objective.window_days,
-    }
+def _as_json(value: Any) -> Any:
+    if isinstance(value, Window):
+        return value.to_json()
+    if isinstance(value, Objective):
+        return {
+            "name": value.name,
+            "kind": value.kind,
+            "text": str(value),
+            "target": value.target,
+            "threshold_seconds": value.threshold_seconds,
+            "window_days": value.window_days,
+        }
+    return value

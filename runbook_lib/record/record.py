@@ -103,8 +103,12 @@ class Record:
 
     @cached_property
     def run(self) -> Mapping[str, Any]:
-        """The genesis: what the run was started from."""
-        return next((event.data for event in self.events if event.kind == "run.started"), {})
+        """What the run was started from: the genesis, and what the kernel added when it joined."""
+        facts: dict[str, Any] = {}
+        for event in self.events:
+            if event.kind == "run.started" or (event.kind == "note" and event.data.get("what") == "run"):
+                facts |= {name: value for name, value in event.data.items() if not facts.get(name)}
+        return facts
 
     @property
     def run_id(self) -> str:
@@ -222,9 +226,8 @@ class Record:
 
     def outcome_of(self, digest: str) -> Mapping[str, Any] | None:
         """The last outcome of a plan; one with an intent and no outcome is ``unknown``; None when never asked for."""
-        found = next((one for one in reversed(self.outcomes) if one.get("plan") == digest), None)
-        if found is not None or digest not in {event.data.get("plan") for event in self.all("action.intent")}:
-            return found
+        if digest not in self.open_intents:
+            return next((one for one in reversed(self.outcomes) if one.get("plan") == digest), None)
         return {
             "plan": digest,
             "outcome": "unknown",
@@ -234,11 +237,16 @@ class Record:
             "sent_at": None,
         }
 
-    @property
+    @cached_property
     def open_intents(self) -> tuple[str, ...]:
-        """Digests of plans whose request may have been sent, without an outcome."""
-        closed = {one.get("plan") for one in self.outcomes}
-        return tuple(event.data["plan"] for event in self.all("action.intent") if event.data["plan"] not in closed)
+        """Digests of plans whose request may have been sent and whose outcome was never written."""
+        found: dict[str, None] = {}
+        for event in self.events:
+            if event.kind == "action.intent":
+                found[event.data["plan"]] = None
+            elif event.kind == "action.outcome":
+                found.pop(event.data.get("plan", ""), None)
+        return tuple(found)
 
     @property
     def verification(self) -> Mapping[str, Any] | None:

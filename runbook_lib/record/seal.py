@@ -142,12 +142,20 @@ def _clear(folder: RecordFolder) -> None:
 
 
 def _write_views(folder: RecordFolder) -> None:
+    from jinja2 import TemplateError
+
     from runbook_lib.record.record import Record
     from runbook_lib.record.views import VIEWS
 
     record = Record.read(folder.path)
     for name, view in VIEWS.items():
-        folder.write(name, view(record).encode())
+        try:
+            text = view(record)
+        except (LookupError, TypeError, ValueError, AttributeError, TemplateError) as error:
+            # The journal is the record; a view that cannot be made of it must not keep it from being sealed.
+            folder.journal.append("note", {"text": f"{name} could not be made: {error}"}, actor="runner")
+            continue
+        folder.write(name, text.encode())
 
 
 __all__ = ["JOURNAL", "MANIFEST", "SEAL", "SIGNATURE", "finish", "record_files", "seal_folder", "statement", "sweep"]

@@ -54,8 +54,7 @@ def start(archive: Path) -> Start:
             environment="lab",
             mode="headless",
             apply=True,
-            actor="ada",
-            known_by="login",
+            actor={"name": "ada", "known_by": "login"},
             archive=archive,
             parameters={"service": "api", "environment": "lab", "window_minutes": 60, "approval": ""},
             window=Window.last(60, started),
@@ -63,7 +62,6 @@ def start(archive: Path) -> Start:
             owner="Platform Engineering",
             contacts={"primary": "#platform-oncall", "secondary": "platform-escalation@company.pagerduty.com"},
             links={"dashboard": "https://grafana.example.com/api?from=1795557600000&to=1795561200000"},
-            alert={"name": "ApiLatencyHigh", "fired_at": "2026-11-24T00:00:00.000Z"} if runbook == "alerted" else None,
         )
         return RecordFolder.create(
             archive, run_id or new_run_id(runbook), genesis=facts, started=started, redactor=redactor

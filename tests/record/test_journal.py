@@ -197,6 +197,6 @@ def test_a_full_disk_takes_the_reserve(tmp_path: Path) -> None:
             journal.append("note", {"text": "x" * 4000})
         with pytest.raises(RecordError, match="No space"):
             fill(journal)
-        assert [] == [line for line in lines(journal) if not json.loads(line)]
+        assert [line for line in lines(journal) if not json.loads(line)] == []
     finally:
         os.system(f"umount {target}")

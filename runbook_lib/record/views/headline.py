@@ -29,6 +29,7 @@ class Headline:
         verdict: the run's conclusion, one of ``Verdict``.
         what: what users feel, since when and how bad.
         why: the cause, or that none is named.
+        after: what was read after a change; empty when nothing was changed.
         next_step: the one thing to do now.
         ending: what is to be said about the run's own end; empty when it ended well.
     """
@@ -36,13 +37,14 @@ class Headline:
     verdict: str
     what: str
     why: str
+    after: str
     next_step: str
     ending: str
 
 
 def headline(record: Record) -> Headline:
     """The headline of a record."""
-    return Headline(record.verdict, _what(record), _why(record), _next_step(record), ending(record))
+    return Headline(record.verdict, _what(record), _why(record), _after(record), _next_step(record), ending(record))
 
 
 def quantity(value: Mapping[str, Any] | None) -> str:
@@ -92,12 +94,19 @@ def _why(record: Record) -> str:
     return f"The evidence names no cause.{unread}"
 
 
+def _after(record: Record) -> str:
+    found = record.verification
+    if not found or found["status"] == "not_needed":
+        return ""
+    return f"{str(found['status']).replace('_', ' ').capitalize()}: {found['sentence']}"
+
+
 def _next_step(record: Record) -> str:
     outcomes = [record.outcome_of(plan["digest"]) for plan in record.plans]
     if any(one is not None and one["outcome"] == "unknown" for one in outcomes):
         return f"Find out what became of the action before anything else: runbook records reconcile {record.run_id}"
     for plan in reversed(record.plans):
-        step = _after(record, plan)
+        step = _step_after(record, plan)
         if step:
             return step
     advice = [step for event in record.all("note") for step in event.data.get("advice", ())]
@@ -110,7 +119,7 @@ def _next_step(record: Record) -> str:
     return f"No plan was made: hand over with this record{_contact(record)}."
 
 
-def _after(record: Record, plan: Mapping[str, Any]) -> str:
+def _step_after(record: Record, plan: Mapping[str, Any]) -> str:
     outcome = record.outcome_of(plan["digest"])
     state = outcome["outcome"] if outcome else "waiting"
     if state == "waiting":

@@ -24,10 +24,11 @@ def summary(record: Record) -> str:
         Text that stays far below the 1 MiB that GitHub takes for one step's summary.
     """
     head, run = headline(record), record.run
+    after = f"- **After:** {md(head.after)}\n" if head.after else ""
     where = f"{md(run.get('runbook', 'run'))} on {md(run.get('service', '-'))} in {md(run.get('environment', '-'))}"
     parts = [
         f"# {_sign(head.verdict)} {head.verdict.upper()}: {where}",
-        f"- **What:** {md(head.what)}\n- **Why:** {md(head.why)}\n- **Next:** {md(head.next_step)}",
+        f"- **What:** {md(head.what)}\n- **Why:** {md(head.why)}\n{after}- **Next:** {md(head.next_step)}",
         f"**This run:** {md(head.ending)}" if head.ending else "",
         _section("Could not be read", _gap_lines(record)),
         _section("Findings", _findings_table(record)),

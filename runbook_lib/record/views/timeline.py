@@ -71,7 +71,7 @@ def _begins(record: Record) -> Iterator[Moment]:
     for finding in record.findings:
         began = since(finding)
         if began is not None and finding.get("role") in {"symptom", "cause"}:
-            text = f"{finding['cause'] if finding['role'] == 'cause' else 'Symptom'} began: {finding['title']}"
+            text = f"{finding['cause'] if finding['role'] == 'cause' else 'Symptom'} began, as the evidence says"
             yield Moment(began, text, "evidence", True, str(finding["severity"]))
 
 
@@ -126,7 +126,8 @@ def _gap(data: Mapping[str, Any]) -> Text:
 
 def _finding(data: Mapping[str, Any]) -> Text:
     ruled_out = data.get("role") == "ruled_out"
-    lead = f"Ruled out {data['cause']}" if ruled_out else f"Finding {data['cause']}"
+    about = "symptom" if data.get("role") == "symptom" else data["cause"]
+    lead = f"Ruled out {about}" if ruled_out else f"Finding {about}"
     important = not ruled_out and data["severity"] in {"critical", "warning"}
     return f"{lead}: {data['title']}", important, "note" if ruled_out else str(data["severity"])
 
