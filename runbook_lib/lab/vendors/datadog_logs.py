@@ -132,7 +132,7 @@ def _line(path: Path, number: int, text: str, fallback: datetime) -> Line:
     stamp = next((values.pop(key) for key in _TIME_KEYS if key in values), None)
     message = next((str(values.pop(key)) for key in _MESSAGE_KEYS if key in values), text)
     level = str(values.pop("level", "") or values.pop("status", "") or _guess_status(text)).casefold()
-    pod = path.stem.split("__")[0]
+    namespace, pod, container = _place(path)
     return Line(
         identity=hashlib.sha256(f"{path}:{number}:{text}".encode()).hexdigest()[:32],
         moment=_stamp(stamp) or fallback,
@@ -141,8 +141,20 @@ def _line(path: Path, number: int, text: str, fallback: datetime) -> Line:
         host="lab-node",
         message=message,
         attributes=values,
-        tags=("env:production", f"pod_name:{pod}", "kube_namespace:production", "source:python"),
+        tags=(
+            "env:production",
+            f"kube_namespace:{namespace}",
+            f"pod_name:{pod}",
+            f"kube_container_name:{container}",
+            "source:python",
+        ),
     )
+
+
+def _place(path: Path) -> tuple[str, str, str]:
+    """Namespace, pod and container of a log file in a kubelet's layout, ``NAMESPACE_POD_UID/CONTAINER/N.log``."""
+    namespace, _, rest = path.parent.parent.name.partition("_")
+    return namespace, rest.partition("_")[0], path.parent.name
 
 
 def _json_or_empty(text: str) -> dict[str, Any]:

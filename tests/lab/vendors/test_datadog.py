@@ -42,9 +42,11 @@ def logged(vendors: Vendors) -> Vendors:
         },
         {"time": (now - timedelta(minutes=2)).isoformat(), "level": "INFO", "message": "started"},
     ]
-    pods = vendors.directory / "pods"
-    (pods / "api-1.log").write_text("\n".join(json.dumps(line) for line in lines) + "\n")
-    (pods / "api-2.log").write_text("Traceback: error in line 3\n")
+    texts = ("\n".join(json.dumps(line) for line in lines), "Traceback: error in line 3")
+    for number, text in enumerate(texts, start=1):
+        folder = vendors.directory / "pods" / f"production_api-{number}_0000-{number}" / "api"
+        folder.mkdir(parents=True)
+        (folder / "0.log").write_text(text + "\n")
     return vendors
 
 

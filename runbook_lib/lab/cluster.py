@@ -1,0 +1,196 @@
+"""The lab's own objects in its cluster: namespace, credentials, roles; and the kubeconfigs of its users."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from runbook_lib.errors import LabError
+from runbook_lib.lab.release import DEPLOYMENT, NAMESPACE
+
+#: User -> groups of the emulator's static tokens. Rights come from roles, but for the first group.
+USERS = {
+    "admin": "system:masters",
+    "lab-node": "system:masters",
+    "runbook-reader": "runbook-readers",
+    "runbook-actor": "runbook-readers,runbook-actors",
+}
+_READ = ["get", "list", "watch"]
+_READER_RULES = [
+    {
+        "apiGroups": [""],
+        "resources": [
+            "pods",
+            "pods/log",
+            "services",
+            "endpoints",
+            "configmaps",
+            "events",
+            "resourcequotas",
+            "serviceaccounts",
+        ],
+        "verbs": _READ,
+    },
+    {"apiGroups": ["apps"], "resources": ["deployments", "deployments/scale", "replicasets"], "verbs": _READ},
+    {"apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": _READ},
+    {"apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": _READ},
+    {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": _READ},
+    {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": _READ},
+    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": _READ},
+    {"apiGroups": ["metrics.k8s.io"], "resources": ["pods"], "verbs": ["get", "list"]},
+]
+# What scaling, restarting, Helm and the lock of an action need; Helm keeps its releases in Secrets.
+_CHANGE = ["create", "update", "patch", "delete"]
+_ACTOR_RULES = [
+    {"apiGroups": ["apps"], "resources": ["deployments", "deployments/scale"], "verbs": _CHANGE},
+    {"apiGroups": [""], "resources": ["secrets"], "verbs": _READ + _CHANGE},
+    {"apiGroups": [""], "resources": ["services", "configmaps", "serviceaccounts"], "verbs": _CHANGE},
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["delete"]},
+    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": _READ + _CHANGE},
+    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": _CHANGE},
+]
+
+
+class Cluster:
+    """The Kubernetes API as the lab's administrator sees it.
+
+    Args:
+        kubeconfig: file with the address and an administrator's credentials.
+    """
+
+    def __init__(self, kubeconfig: Path) -> None:
+        from runbook_lib.lab.node.api import KubeApi
+
+        self._api = KubeApi(kubeconfig)
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._api.close()
+
+    def request(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> Any:
+        """Send one request and return the decoded answer.
+
+        Raises:
+            LabError: the API server refused it or did not answer; carries its message.
+        """
+        from runbook_lib.lab.node.api import ApiError
+
+        try:
+            return self._api.request(method, path, body, content_type=content_type)
+        except ApiError as error:
+            raise LabError(str(error)) from error
+
+    def apply(self, path: str, value: Mapping[str, Any]) -> Any:
+        """Server-side apply one object as manager ``lab``, creating it when it is missing."""
+        target = f"{path}/{value['metadata']['name']}?fieldManager=lab&force=true"
+        return self.request("PATCH", target, value, "application/apply-patch+yaml")
+
+    def deployment(self) -> dict[str, Any]:
+        """The api's Deployment."""
+        found: dict[str, Any] = self.request("GET", f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{DEPLOYMENT}")
+        return found
+
+    def complaints(self) -> str:
+        """Why pods do not run: waiting reasons and messages, for an error message."""
+        pods = self.request("GET", f"/api/v1/namespaces/{NAMESPACE}/pods")["items"]
+        found = []
+        for pod in pods:
+            for container in pod.get("status", {}).get("containerStatuses") or []:
+                waiting = container.get("state", {}).get("waiting")
+                if waiting:
+                    found.append(f"{pod['metadata']['name']}: {waiting.get('reason')} {waiting.get('message', '')}")
+        return "; ".join(found) or f"{len(pods)} pods, none of which says why"
+
+    def prepare(self, credentials: Mapping[str, str]) -> None:
+        """Create namespace, roles and the Secret that the release reads its credentials from.
+
+        Args:
+            credentials: environment variable -> value of the Secret ``api-credentials``.
+        """
+        self.apply("/api/v1/namespaces", _object("v1", "Namespace", NAMESPACE))
+        secret = _object("v1", "Secret", "api-credentials")
+        secret["type"] = "Opaque"
+        secret["data"] = {key: base64.b64encode(value.encode()).decode() for key, value in credentials.items()}
+        self.apply(f"/api/v1/namespaces/{NAMESPACE}/secrets", secret)
+        roles = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{NAMESPACE}"
+        for name, rules in (("runbook-reader", _READER_RULES), ("runbook-actor", _ACTOR_RULES)):
+            role = _object("rbac.authorization.k8s.io/v1", "Role", name)
+            self.apply(f"{roles}/roles", {**role, "rules": rules})
+            self.apply(f"{roles}/rolebindings", _binding("RoleBinding", "Role", name, f"{name}s"))
+        node_reader = _object("rbac.authorization.k8s.io/v1", "ClusterRole", "runbook-node-reader")
+        rules = [{"apiGroups": [""], "resources": ["nodes", "namespaces"], "verbs": _READ}]
+        base = "/apis/rbac.authorization.k8s.io/v1"
+        self.apply(f"{base}/clusterroles", {**node_reader, "rules": rules})
+        binding = _binding("ClusterRoleBinding", "ClusterRole", "runbook-node-reader", "runbook-readers")
+        self.apply(f"{base}/clusterrolebindings", binding)
+
+    def service_account_token(self, name: str) -> str:
+        """A token of a service account that is a member of the lab's reader or actor role."""
+        path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts"
+        self.apply(path, _object("v1", "ServiceAccount", name))
+        request = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": 86400},
+        }
+        return str(self.request("POST", f"{path}/{name}/token", request)["status"]["token"])
+
+
+def write_tokens(path: Path) -> dict[str, str]:
+    """Write the emulator's static token file and return user -> token."""
+    tokens = {user: secrets.token_urlsafe(24) for user in USERS}
+    lines = [f'{token},{user},{user},"{USERS[user]}"' for user, token in tokens.items()]
+    write_private(path, "\n".join(lines) + "\n")
+    return tokens
+
+
+def write_kubeconfig(path: Path, server: str, user: str, token: str, base: Path | None = None) -> None:
+    """Write a kubeconfig (JSON is YAML) with a token.
+
+    Args:
+        path: file to write, 0600.
+        server: address of the API server.
+        user: name of the user.
+        token: the user's bearer token.
+        base: kubeconfig whose cluster settings (CA) are taken over; None for plain HTTP.
+    """
+    cluster: dict[str, Any] = {"server": server}
+    if base is not None:
+        import yaml
+
+        cluster = yaml.safe_load(base.read_text(encoding="utf-8"))["clusters"][0]["cluster"]
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "lab", "cluster": cluster}],
+        "users": [{"name": user, "user": {"token": token}}],
+        "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": user, "namespace": NAMESPACE}}],
+        "current-context": "lab",
+    }
+    write_private(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read."""
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(text, encoding="utf-8")
+
+
+def _object(api_version: str, kind: str, name: str) -> dict[str, Any]:
+    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name}}
+
+
+def _binding(kind: str, role_kind: str, role: str, group: str) -> dict[str, Any]:
+    made = _object("rbac.authorization.k8s.io/v1", kind, role)
+    made["roleRef"] = {"apiGroup": "rbac.authorization.k8s.io", "kind": role_kind, "name": role}
+    accounts = ["runbook-reader", "runbook-actor"] if group == "runbook-readers" else ["runbook-actor"]
+    made["subjects"] = [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group}]
+    made["subjects"] += [{"kind": "ServiceAccount", "name": name, "namespace": NAMESPACE} for name in accounts]
+    return made

@@ -1,0 +1,289 @@
+"""Starting and stopping the whole lab: ``up``, ``down``, ``status``.
+
+Nothing supervises the lab while it runs: every component is a process of its own session, written down as soon as it
+exists. A later ``up`` or ``down`` finds them by that list and by the mark in their environment.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from runbook_lib.errors import LabError, UsageError
+from runbook_lib.lab import cluster, components, environment, history
+from runbook_lib.lab import state as states
+from runbook_lib.lab.postgres import ROLES, Postgres
+from runbook_lib.lab.process import POLL_SECONDS, Process, free_port
+from runbook_lib.lab.release import Helm
+from runbook_lib.lab.state import State
+from runbook_lib.lab.status import status, version_of
+from runbook_lib.lab.valkey import USERS, Valkey
+from runbook_lib.lab.vendors.settings import create_secrets
+
+__all__ = ["down", "status", "up"]
+
+RATE = 20.0
+REPLICAS = 3
+IMAGE_TAG = "v1"
+HEALTHY_SECONDS = 60.0
+_PORTS = ("postgres", "valkey", "kubernetes", "metrics", "vendors", "payments", "node", "service", "load")
+#: What `up` makes in the lab's folder and takes away again before it starts; nothing else there is touched.
+_OWN = ("postgres", "valkey", "kubernetes", "metrics", "node", "logs", "config", "secrets", "helm", "faults")
+
+
+def up(
+    directory: Path,
+    *,
+    prometheus: str = "auto",
+    seconds_of_history: int = 900,
+    kubeconfig: Path | None = None,
+    rate: float = RATE,
+) -> dict[str, Any]:
+    """Start the lab and wait until it serves under load; a lab that is up already stays as it is.
+
+    Args:
+        directory: the lab's folder, made when missing; two labs have two folders.
+        prometheus: ``auto`` (a real one from PATH, else the embedded store), ``embedded``, or the path of a binary.
+        seconds_of_history: age of the oldest backfilled sample; 0 for none.
+        kubeconfig: administrator's kubeconfig of a real API server to use in place of the emulator.
+        rate: requests per second of the load.
+
+    Returns:
+        What ``status`` returns.
+
+    Raises:
+        LabError: a component did not come up; names it and shows the end of its log. Everything else is stopped.
+    """
+    directory = directory.resolve()
+    binary = _prometheus_binary(prometheus)
+    with states.locked(directory):
+        found = states.load(directory)
+        if found is not None and found.state == "running" and _alive(directory):
+            return status(directory)
+        states.stop_all(directory)
+        _clear(directory)
+        launch = Launch(State(directory, started=datetime.now(UTC).isoformat(timespec="seconds"), rate=rate))
+        try:
+            launch.run(binary, kubeconfig, seconds_of_history)
+        except BaseException:
+            states.stop_all(directory)
+            launch.state.state = "failed"
+            launch.state.save()
+            raise
+        return status(directory)
+
+
+def down(directory: Path) -> None:
+    """Stop every process of the lab in this folder; its logs stay until the next ``up``."""
+    directory = directory.resolve()
+    if not directory.exists():
+        return
+    with states.locked(directory):
+        states.stop_all(directory)
+        found = states.load(directory)
+        if found is not None:
+            found.state = "stopped"
+            found.faults = {}
+            found.save()
+        (directory / "environment.toml").unlink(missing_ok=True)
+
+
+class Launch:
+    """One start of a lab.
+
+    Args:
+        state: the state to fill; saved when the lab runs.
+    """
+
+    def __init__(self, state: State) -> None:
+        self.state, self.directory = state, state.directory
+        self._spawn = components.Spawner(state.directory)
+        self._processes: list[Process] = []
+
+    def run(self, binary: str, kubeconfig: Path | None, seconds_of_history: int) -> None:
+        """Start everything, in parallel where nothing waits for something."""
+        for name in ("logs", "config", "kubernetes"):
+            (self.directory / name).mkdir(mode=0o700)
+        ports = self.state.ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
+        self.state.save()
+        postgres = Postgres(self.directory / "postgres", ports["postgres"])
+        valkey = Valkey(self.directory / "valkey", ports["valkey"])
+        self._write_secrets(postgres, valkey)
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            database = pool.submit(self._start_postgres, postgres)
+            admin, api = self._start_cluster(kubeconfig)
+            cache = pool.submit(self._start_valkey, valkey)
+            helm = pool.submit(self._install, admin, api, postgres, valkey)
+            payments = self._started(self._spawn.payments(ports["payments"]))
+            node = self._started(self._spawn.node(self._node_kubeconfig(kubeconfig), ports["node"], ports["service"]))
+            vendors = self._started(self._spawn.vendors(ports))
+            _finish(helm)
+            metrics = self._started(self._spawn.metrics(ports, binary))
+            load = self._started(self._spawn.load(ports["load"], self.state.urls["service_url"], self.state.rate))
+            _finish(cache)
+            _finish(database)
+        listening = {"payments": payments, "node": node, "vendors": vendors, "metrics": metrics, "load": load}
+        for name, process in listening.items():
+            components.wait_listening(process, ports[name])
+        self._wait_healthy(admin)
+        self._describe(binary, kubeconfig)
+        if seconds_of_history:
+            self._backfill(seconds_of_history)
+        self._spawn.metrics_config(ports, components.SCRAPE_SECONDS)
+        environment.write(self.state)
+        self.state.state = "running"
+        self.state.save()
+
+    def _started(self, process: Process) -> Process:
+        self._processes.append(process)
+        return process
+
+    def _write_secrets(self, postgres: Postgres, valkey: Valkey) -> None:
+        ports, secrets = self.state.ports, self.directory / "secrets"
+        vendors = f"http://127.0.0.1:{ports['vendors']}"
+        passwords = {f"postgres_{role}_password": postgres.passwords[role] for role in ROLES}
+        passwords |= {f"redis_{user}_password": valkey.passwords[user] for user in USERS}
+        environment.write_secrets(secrets, passwords)
+        made = create_secrets(secrets)
+        environment.write_secrets(secrets, {"slack_webhook_url": f"{vendors}/slack/{made['slack_webhook_path']}"})
+        prefixes = ("grafana", "datadog", "github", "slack", "pagerduty", "registry")
+        self.state.urls |= {f"{name}_url": f"{vendors}/{name}" for name in prefixes}
+        self.state.urls |= {
+            "postgres_url": postgres.url("postgres"),
+            "postgres_app_url": postgres.url("app"),
+            "postgres_read_url": postgres.url("rb_read"),
+            "postgres_act_url": postgres.url("rb_act"),
+            "redis_url": valkey.url("default"),
+            "redis_read_url": valkey.url("rb_read"),
+            "prometheus_url": f"http://127.0.0.1:{ports['metrics']}",
+            "service_url": f"http://127.0.0.1:{ports['service']}",
+            "dependency_url": f"http://127.0.0.1:{ports['payments']}",
+            "load_url": f"http://127.0.0.1:{ports['load']}",
+            "vendors_url": vendors,
+            "kubeconfig": str(self.directory / "kubeconfig"),
+            "reader_kubeconfig": str(self.directory / "reader.kubeconfig"),
+            "actor_kubeconfig": str(self.directory / "actor.kubeconfig"),
+        }
+
+    def _start_postgres(self, postgres: Postgres) -> None:
+        process = postgres.start()
+        states.record(self.directory, process.record)
+        postgres.prepare()
+
+    def _start_valkey(self, valkey: Valkey) -> None:
+        states.record(self.directory, valkey.start().record)
+
+    def _start_cluster(self, kubeconfig: Path | None) -> tuple[Path, Process | None]:
+        """Kubeconfigs of administrator, reader and actor; the emulator, or a real API server that is there already."""
+        admin = self.directory / "kubeconfig"
+        if kubeconfig is not None:
+            cluster.write_private(admin, kubeconfig.read_text(encoding="utf-8"))
+            return admin, None
+        port = self.state.ports["kubernetes"]
+        server = f"http://127.0.0.1:{port}"
+        tokens = cluster.write_tokens(self.directory / "kubernetes" / "tokens.csv")
+        process = self._started(self._spawn.controlplane(port))
+        for name, user in (("", "admin"), ("reader.", "runbook-reader"), ("actor.", "runbook-actor")):
+            cluster.write_kubeconfig(self.directory / f"{name}kubeconfig", server, user, tokens[user])
+        node = self.directory / "kubernetes" / "node.kubeconfig"
+        cluster.write_kubeconfig(node, server, "lab-node", tokens["lab-node"])
+        return admin, process
+
+    def _node_kubeconfig(self, kubeconfig: Path | None) -> Path:
+        return kubeconfig or self.directory / "kubernetes" / "node.kubeconfig"
+
+    def _install(self, admin: Path, api: Process | None, postgres: Postgres, valkey: Valkey) -> None:
+        """Prepare the namespace and install the release."""
+        if api is not None:
+            components.wait_listening(api, self.state.ports["kubernetes"])
+        credentials = {"DATABASE_URL": postgres.url("app"), "REDIS_URL": valkey.url("default")}
+        with cluster.Cluster(admin) as kubernetes:
+            kubernetes.prepare(credentials)
+            if api is None:
+                for name in ("reader", "actor"):
+                    token = kubernetes.service_account_token(f"runbook-{name}")
+                    path = self.directory / f"{name}.kubeconfig"
+                    cluster.write_kubeconfig(path, "", f"runbook-{name}", token, base=admin)
+        shutil.copytree(Helm(admin).chart, self.directory / "helm" / "api")
+        self.state.values = {
+            "image": {"tag": IMAGE_TAG},
+            "replicaCount": REPLICAS,
+            "config": {"DEPENDENCY_URL": self.state.urls["dependency_url"]},
+        }
+        self.state.details["helm"] = Helm(admin).install(self.state.values).get("version", 1)
+
+    def _wait_healthy(self, admin: Path) -> None:
+        deadline = time.monotonic() + HEALTHY_SECONDS
+        with cluster.Cluster(admin) as kubernetes:
+            while True:
+                ready = kubernetes.deployment().get("status", {}).get("availableReplicas", 0)
+                if ready >= REPLICAS:
+                    return
+                for process in self._processes:
+                    if not process.alive:
+                        raise LabError(f"{process.record.name} ended: {process.log_tail()}")
+                if time.monotonic() > deadline:
+                    raise LabError(f"only {ready} of {REPLICAS} pods became available: {kubernetes.complaints()}")
+                time.sleep(5 * POLL_SECONDS)
+
+    def _backfill(self, seconds: int) -> None:
+        url = self.state.urls["prometheus_url"]
+        self.state.details["settled"] = history.wait_settled(url, components.WARM_UP_SCRAPE_SECONDS)
+        self.state.details["backfilled_samples"] = history.backfill(url, seconds)
+
+    def _describe(self, binary: str, kubeconfig: Path | None) -> None:
+        """Note for each component whether it is real or emulated, and its version."""
+        kinds = {
+            "postgres": "real",
+            "valkey": "real",
+            "kubernetes": "real" if kubeconfig else "emulated",
+            "metrics": "real" if binary else "emulated",
+            "vendors": "emulated",
+            "payments": "real",
+            "node": "real",
+            "load": "real",
+            "helm": "real",
+            "api": "real",
+        }
+        for name, kind in kinds.items():
+            self.state.components[name] = {"kind": kind, "version": version_of(name, self.state)}
+
+
+def _alive(directory: Path) -> bool:
+    recorded = states.processes(directory)
+    return bool(recorded) and all(process.alive for process in recorded.values())
+
+
+def _clear(directory: Path) -> None:
+    for name in _OWN:
+        shutil.rmtree(directory / name, ignore_errors=True)
+    for name in ("vendors.jsonl", "environment.toml", "kubeconfig", "reader.kubeconfig", "actor.kubeconfig"):
+        (directory / name).unlink(missing_ok=True)
+
+
+def _prometheus_binary(choice: str) -> str:
+    if choice == "embedded":
+        return ""
+    if choice == "auto":
+        return shutil.which("prometheus") or ""
+    found = shutil.which(choice)
+    if found is None:
+        raise UsageError(f"prometheus={choice!r} is no program; give auto, embedded or the path of a binary")
+    return found
+
+
+def _free_ports(count: int) -> list[int]:
+    """Different free ports: the system may offer one twice as long as nobody listens on it."""
+    found: set[int] = set()
+    while len(found) < count:
+        found.add(free_port())
+    return sorted(found)
+
+
+def _finish(future: Future[None]) -> None:
+    """Raise what the thread raised."""
+    future.result()
