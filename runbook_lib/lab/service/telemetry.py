@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -29,7 +29,7 @@ class Telemetry:
     """
 
     def __init__(self, version: str) -> None:
-        prometheus_client.disable_created_metrics()
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self.duration = Histogram(
@@ -61,7 +61,7 @@ class Telemetry:
             self.dependency_errors.labels(name)
         Gauge("app_info", "Release that runs.", ["version"], registry=registry).labels(version).set(1)
 
-    def watch_pool(self, pool: ConnectionPool) -> None:
+    def watch_pool(self, pool: ConnectionPool[Any]) -> None:
         """Read the pool's own numbers at every scrape."""
 
         def used() -> float:

@@ -1,0 +1,1 @@
+"""A node without containers: runs pods as local processes, seen and steered through the Kubernetes API only."""
