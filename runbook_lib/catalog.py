@@ -139,7 +139,7 @@ def load(path: Path | None = None) -> Catalog:
     path = path or find()
     table = _toml(path)
     reader = _Reader(path, "")
-    reader.known(table, ("services", "environments"))
+    reader.typed(table, {"services": dict, "environments": dict})
     services = {
         name: _Reader(path, f"services.{name}").service(name, v) for name, v in table.get("services", {}).items()
     }
