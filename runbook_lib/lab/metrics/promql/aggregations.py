@@ -120,11 +120,10 @@ def _pick(node: Aggregate, vector: Vector, parameters: Sequence[float]) -> Vecto
                 (value, positions[id(member)]) for member in members if (value := member.values[step]) is not None
             ]
             # NaN is worse than any number, whichever end is asked for.
-            candidates.sort(key=lambda item: (math.isnan(item[0]), 0.0 if math.isnan(item[0]) else item[0]))
-            if largest:
-                numbers = [item for item in candidates if not math.isnan(item[0])]
-                candidates = numbers[::-1] + candidates[len(numbers) :]
-            for value, position in candidates[: max(0, int(parameter))]:
+            numbers = [item for item in candidates if not math.isnan(item[0])]
+            nans = [item for item in candidates if math.isnan(item[0])]
+            numbers.sort(key=lambda item: item[0], reverse=largest)
+            for value, position in (numbers + nans)[: max(0, int(parameter))]:
                 if position not in kept:
                     kept[position] = [None] * len(parameters)
                     order.append(position)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import Any, NoReturn
 
 import promql_parser
@@ -28,7 +29,11 @@ from runbook_lib.lab.metrics.promql.nodes import (
 )
 
 _MATCH_OPS = {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}
-_MAX_DEPTH = 100
+_MAX_DEPTH = 200
+_STRING = re.compile(r""" "(?:\\.|[^"\\])*" | '(?:\\.|[^'\\])*' | `[^`]*` | \#[^\n]* """, re.VERBOSE | re.DOTALL)
+# The parser panics on these; they mean nothing in a lab.
+_BEFORE_EPOCH = re.compile(r"@\s*-")
+_BYTE_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\(?:x[89a-fA-F]|[23])")
 
 
 def parse(query: str) -> Node:
@@ -37,11 +42,24 @@ def parse(query: str) -> Node:
     Raises:
         QueryError: not PromQL, or outside of the subset; the message says which part.
     """
+    if _BEFORE_EPOCH.search(_STRING.sub("", query)):
+        _refuse("a time before 1970 after @")
     try:
-        parsed = promql_parser.parse(query)
+        parsed = promql_parser.parse(_STRING.sub(_requote, query))
     except ValueError as error:
         raise QueryError(f'invalid parameter "query": parse error: {error}') from error
     return _convert(parsed, 0)
+
+
+def _requote(found: re.Match[str]) -> str:
+    """Correct what the parser reads differently from Prometheus: raw strings, and bytes that are no characters."""
+    text = found.group()
+    if text.startswith("`"):
+        escaped = text[1:-1].replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        return f'"{escaped}"'
+    if not text.startswith("#") and _BYTE_ESCAPE.search(text):
+        _refuse(f"a byte above 127 in {text}", "write the character itself")
+    return text
 
 
 def parse_selector(text: str) -> tuple[Matcher, ...]:
