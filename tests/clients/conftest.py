@@ -17,6 +17,8 @@ import pytest
 
 from runbook_lib.clients._source import SourceClient
 from runbook_lib.clients._tape import LiveTape
+from runbook_lib.lab.postgres import Postgres
+from runbook_lib.lab.valkey import Valkey
 from runbook_lib.model import Endpoint, Evidence, Gap, Window
 from runbook_lib.model.times import parse_rfc3339
 
@@ -237,3 +239,97 @@ def dead_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A running PostgreSQL with the lab's roles and a small data set."""
+    server = Postgres(tmp_path_factory.mktemp("postgres"))
+    server.start()
+    try:
+        server.prepare(customers=2_000, orders=10_000)
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """A running Valkey with the lab's users."""
+    server = Valkey(tmp_path_factory.mktemp("valkey"))
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+class Proxy:
+    """A TCP proxy that can swallow requests, or drop the answer to a request that has reached the server.
+
+    Args:
+        port: of the server on 127.0.0.1 behind it.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self.connections = 0
+        #: Requests that hold these bytes are forwarded and counted; their answer is replaced by a reset.
+        self.drop_after = b""
+        self.matched = 0
+        self.swallow = False
+        self._sockets: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self.connections += 1
+                server = socket.create_connection(("127.0.0.1", self.target))
+                self._sockets += [client, server]
+                threading.Thread(target=self._requests, args=(client, server), daemon=True).start()
+                threading.Thread(target=self._answers, args=(client, server), daemon=True).start()
+
+    def _requests(self, client: socket.socket, server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := client.recv(65536):
+                if self.drop_after:
+                    self.matched += data.count(self.drop_after)
+                if not self.swallow:
+                    server.sendall(data)
+            server.shutdown(socket.SHUT_WR)
+
+    def _answers(self, client: socket.socket, server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := server.recv(65536):
+                if self.matched:
+                    # SO_LINGER 0 makes close() send RST instead of FIN.
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+                    break
+                client.sendall(data)
+            client.shutdown(socket.SHUT_RDWR)
+            client.close()
+
+    def close(self) -> None:
+        """Stop listening and close every connection."""
+        for one in (self._listener, *self._sockets):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+
+@pytest.fixture
+def proxy() -> Iterator[Callable[[int], Proxy]]:
+    """Starts a proxy before a port."""
+    made: list[Proxy] = []
+
+    def start(port: int) -> Proxy:
+        made.append(Proxy(port))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.close()
