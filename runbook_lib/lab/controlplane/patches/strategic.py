@@ -1,0 +1,110 @@
+"""Strategic merge patch: a merge patch that knows which lists merge by a key (see the field table)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runbook_lib.lab.controlplane.schema import Field, Type
+
+ORDER, DELETE, RETAIN, DIRECTIVE = "$setElementOrder/", "$deleteFromPrimitiveList/", "$retainKeys", "$patch"
+
+
+class StrategicPatchError(ValueError):
+    """The patch contradicts itself or the type."""
+
+
+def strategic_patch(target: Any, patch: Any, kind: Type) -> Any:
+    """``target`` with ``patch`` laid over it.
+
+    Raises:
+        StrategicPatchError: an unknown directive, or an item of a keyed list without its key.
+    """
+    if not isinstance(patch, dict):
+        return patch
+    directive = patch.get(DIRECTIVE)
+    if directive == "replace":
+        return {key: value for key, value in patch.items() if key != DIRECTIVE}
+    if directive == "delete":
+        return {}
+    if directive not in (None, "merge"):
+        raise StrategicPatchError(f"Unknown patch type {directive!r} in patch: {patch}")
+    result = dict(target) if isinstance(target, dict) else {}
+    if RETAIN in patch:
+        result = {key: value for key, value in result.items() if key in patch[RETAIN]}
+    for key, value in patch.items():
+        if key.startswith(DELETE):
+            name = key.removeprefix(DELETE)
+            result[name] = [item for item in result.get(name) or [] if item not in value]
+    for key, value in patch.items():
+        if key.startswith("$"):
+            continue
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = _field(result.get(key), value, kind, key, patch.get(ORDER + key))
+    for key, order in patch.items():
+        name = key.removeprefix(ORDER)
+        if key.startswith(ORDER) and name not in patch and result.get(name):
+            result[name] = _ordered(result[name], order, _merge_key(kind, name))
+    return result
+
+
+def _merge_key(kind: Type, key: str) -> str:
+    field = kind.fields.get(key)
+    return field.merge_key if field else ""
+
+
+def _field(target: Any, value: Any, kind: Type, key: str, order: list[Any] | None) -> Any:
+    field = kind.fields.get(key) if kind.kind == "struct" else None
+    inner = field.type if field else (kind.item or Type("raw"))
+    if isinstance(value, dict):
+        if inner.kind == "raw" and not value.get(DIRECTIVE):
+            return value
+        return strategic_patch(target, _plain(value), inner)
+    if isinstance(value, list) and field and "merge" in field.strategy.split(","):
+        merged = _merge_items(target or [], value, field) if field.merge_key else _merge_values(target or [], value)
+        return _ordered(merged, order, field.merge_key) if order is not None else merged
+    return value
+
+
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    return value
+
+
+def _merge_values(target: list[Any], patch: list[Any]) -> list[Any]:
+    return [*target, *(value for value in patch if value not in target)]
+
+
+def _merge_items(target: list[Any], patch: list[Any], field: Field) -> list[Any]:
+    key, inner = field.merge_key, field.type.item
+    assert inner is not None
+    items = list(target)
+    if any(isinstance(row, dict) and row.get(DIRECTIVE) == "replace" for row in patch):
+        return [row for row in patch if row.get(DIRECTIVE) != "replace"]
+    for row in patch:
+        if not isinstance(row, dict) or key not in row:
+            raise StrategicPatchError(f"map: {row} does not contain declared merge key: {key}")
+        matches = [i for i, item in enumerate(items) if item.get(key) == row[key]]
+        if row.get(DIRECTIVE) == "delete":
+            items = [item for item in items if item.get(key) != row[key]]
+        elif matches:
+            items[matches[0]] = strategic_patch(items[matches[0]], row, inner)
+        else:
+            items.append(strategic_patch({}, row, inner))
+    return items
+
+
+def _ordered(items: list[Any], order: list[Any], merge_key: str) -> list[Any]:
+    """Items named by the order in that order; the others keep their place before the next named one."""
+    def name(item: Any) -> Any:
+        return item.get(merge_key) if merge_key and isinstance(item, dict) else item
+
+    wanted = [name(item) for item in order]
+    named = sorted((item for item in items if name(item) in wanted), key=lambda item: wanted.index(name(item)))
+    others = [(i, item) for i, item in enumerate(items) if name(item) not in wanted]
+    result = list(named)
+    for index, item in others:
+        after = [name(other) for other in items[:index]]
+        place = max((i + 1 for i, other in enumerate(result) if name(other) in after), default=0)
+        result.insert(place, item)
+    return result

@@ -1,0 +1,173 @@
+"""Paths below an object: scale, eviction, binding and access reviews."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from runbook_lib.lab.controlplane import bodies, clock, selectors, status, writes
+from runbook_lib.lab.controlplane.access import Attributes, Authorizer, User
+from runbook_lib.lab.controlplane.kinds import Kind
+from runbook_lib.lab.controlplane.requests import Target
+from runbook_lib.lab.controlplane.resources import APPLY_TYPE, Resources, Write
+from runbook_lib.lab.controlplane.status import ApiError
+from runbook_lib.lab.controlplane.store import Object
+
+SCALE = Kind("autoscaling", "v1", "scales", "Scale", "autoscaling.v1.Scale")
+EVICTION = Kind("policy", "v1", "evictions", "Eviction", "policy.v1.Eviction")
+BINDING = Kind("", "v1", "bindings", "Binding", "core.v1.Binding")
+
+
+def scale_of(item: Object) -> Object:
+    """The ``Scale`` of a Deployment or ReplicaSet."""
+    metadata = item["metadata"]
+    kept = {key: metadata[key] for key in ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")}
+    spec = {"replicas": item["spec"].get("replicas", 0)} if item["spec"].get("replicas") else {}
+    state: Object = {"replicas": item["status"].get("replicas", 0)}
+    selector = selectors.selector_text(item["spec"].get("selector"))
+    if selector:
+        state["selector"] = selector
+    return {"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": kept, "spec": spec, "status": state}
+
+
+def put_scale(resources: Resources, kind: Kind, target: Target, document: Object, write: Write) -> Object:
+    """Set the replicas of an object from a ``Scale``.
+
+    Raises:
+        ApiError: 404, 409 for a stale resource version, 422 for a negative number.
+    """
+    live = resources.get(kind, target.namespace, target.name)
+    scale = resources.decode(SCALE, document, write)
+    replicas = scale["spec"].get("replicas", 0)
+    if replicas < 0:
+        cause = status.Cause("spec.replicas", "FieldValueInvalid", f"Invalid value: {replicas}: must be greater than or equal to 0")
+        raise status.invalid(SCALE, target.name, [cause])
+    version = scale["metadata"].get("resourceVersion")
+    if version and version != live["metadata"]["resourceVersion"]:
+        raise status.conflict(kind, target.name)
+    item = copy.deepcopy(live)
+    item["spec"]["replicas"] = replicas
+    return scale_of(resources.commit(kind, live, item, write, "scale"))
+
+
+def patch_scale(resources: Resources, kind: Kind, target: Target, body: bytes, content_type: str, write: Write) -> Object:
+    """Patch the ``Scale`` of an object.
+
+    Raises:
+        ApiError: as :func:`put_scale`, and 400, 415, 422 for the patch itself.
+    """
+    live = scale_of(resources.get(kind, target.namespace, target.name))
+    media = bodies.media_type(content_type)
+    if media == APPLY_TYPE:
+        document = bodies.read_yaml(body)
+        writes.check_applied_kind(document, SCALE)
+        config = {
+            "apiVersion": kind.api_version, "kind": kind.kind, "metadata": document.get("metadata") or {},
+            "spec": {"replicas": (document.get("spec") or {}).get("replicas", 0)},
+        }  # fmt: skip
+        item, _ = resources.apply(kind, target.namespace, target.name, config, write, "scale")
+        return scale_of(item)
+    return put_scale(resources, kind, target, writes.patched_document(live, body, media, SCALE), write)
+
+
+def bind(resources: Resources, target: Target, kind: Kind, document: Object, write: Write) -> Object:
+    """Assign a pod to a node.
+
+    Raises:
+        ApiError: 404, 409 when it is assigned already.
+    """
+    node = (document.get("target") or {}).get("name", "")
+
+    def assign(pod: Object) -> None:
+        if pod["spec"].get("nodeName"):
+            why = f"pod {target.name} is already assigned to node \"{pod['spec']['nodeName']}\""
+            raise ApiError(409, "Conflict", f'Operation cannot be fulfilled on pods/binding "{target.name}": {why}',
+                           {"name": target.name, "kind": "pods/binding"})  # fmt: skip
+        pod["spec"]["nodeName"] = node
+        conditions = pod["status"].setdefault("conditions", [])
+        conditions[:] = [row for row in conditions if row["type"] != "PodScheduled"]
+        conditions.append({"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": clock.now_text()})
+
+    assign_pod(resources, kind, target, assign, write)
+    return success(201)
+
+
+def assign_pod(resources: Resources, kind: Kind, target: Target, change: Any, write: Write) -> None:
+    """Store a binding: the one write that may set a pod's node."""
+    live = resources.get(kind, target.namespace, target.name)
+    item = copy.deepcopy(live)
+    change(item)
+    if not write.dry_run:
+        resources.store.put(kind, resources.settle(kind, item))
+
+
+def evict(resources: Resources, target: Target, kind: Kind, document: Object) -> Object:
+    """Delete a pod unless a disruption budget forbids it.
+
+    Raises:
+        ApiError: 404, 429 when the budget is used up.
+    """
+    from runbook_lib.lab.controlplane.controllers.budgets import budget_of
+
+    pod = resources.get(kind, target.namespace, target.name)
+    budget = budget_of(resources, pod)
+    if budget is not None and budget["status"].get("disruptionsAllowed", 0) < 1:
+        name = budget["metadata"]["name"]
+        state = budget["status"]
+        text = (f"The disruption budget {name} needs {state.get('desiredHealthy', 0)} healthy pods and has "
+                f"{state.get('currentHealthy', 0)} currently")  # fmt: skip
+        raise ApiError(429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption budget.",
+                       {"causes": [{"reason": "DisruptionBudget", "message": text}]})  # fmt: skip
+    options = document.get("deleteOptions") or {}
+    resources.delete(kind, target.namespace, target.name, options, dry_run=bool(options.get("dryRun")))
+    return success(201)
+
+
+def success(code: int) -> Object:
+    """A ``Status`` that says only that it worked."""
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code}
+
+
+def review(authorizer: Authorizer, kind: Kind, document: Object, user: User) -> Object:
+    """Answer an access review.
+
+    Raises:
+        ApiError: 422 for a review that names neither a resource nor a path.
+    """
+    spec = document.get("spec") or {}
+    answer: Object = {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": {}}
+    if kind.kind == "SelfSubjectReview":
+        answer["status"] = {"userInfo": {"username": user.name, "uid": user.uid, "groups": list(user.groups)}}
+        return answer
+    if kind.kind == "SelfSubjectRulesReview":
+        return answer | {"spec": {}, "status": _rules(authorizer, user, spec.get("namespace", ""))}
+    if not spec.get("resourceAttributes") and not spec.get("nonResourceAttributes"):
+        message = "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified"
+        cause = status.Cause("spec.resourceAttributes", "FieldValueInvalid", message)
+        raise status.invalid(kind, "", [cause])
+    subject = user
+    if kind.kind in ("SubjectAccessReview", "LocalSubjectAccessReview"):
+        subject = User(spec.get("user", ""), groups=tuple(spec.get("groups") or ()))
+    why = authorizer.allows(subject, _attributes(spec))
+    state: Object = {"allowed": bool(why)} | ({"reason": why} if why else {})
+    return answer | {"spec": spec, "status": state}
+
+
+def _attributes(spec: Object) -> Attributes:
+    wanted = spec.get("resourceAttributes")
+    if wanted is None:
+        path = spec["nonResourceAttributes"]
+        return Attributes(path.get("verb", ""), path=path.get("path", ""))
+    return Attributes(wanted.get("verb", ""), wanted.get("group", ""), wanted.get("resource", ""), wanted.get("subresource", ""),
+                      wanted.get("namespace", ""), wanted.get("name", ""))  # fmt: skip
+
+
+def _rules(authorizer: Authorizer, user: User, namespace: str) -> Object:
+    resource_rules, path_rules = [], []
+    for rule, _ in authorizer.rules(user, namespace):
+        if rule.get("nonResourceURLs"):
+            path_rules.append({"verbs": rule["verbs"], "nonResourceURLs": rule["nonResourceURLs"]})
+        else:
+            keys = ("verbs", "apiGroups", "resources", "resourceNames")
+            resource_rules.append({key: rule[key] for key in keys if rule.get(key)})
+    return {"resourceRules": resource_rules, "nonResourceRules": path_rules, "incomplete": False}
