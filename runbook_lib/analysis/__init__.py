@@ -1,0 +1,74 @@
+"""From evidence to findings: pure functions, one small module per question.
+
+Every function takes what the clients answered (``Evidence`` or ``Gap``), never raises because data is missing or odd,
+and says with numbers what it finds, what it rules out and what it cannot tell. ``weigh`` orders all of it, root
+causes first; ``conclude`` gives the verdict. Rules and thresholds: docs/diagnosis.md.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runbook_lib.analysis.cache_state import cache
+    from runbook_lib.analysis.cpu import saturated
+    from runbook_lib.analysis.database_state import database
+    from runbook_lib.analysis.dependency import dependencies
+    from runbook_lib.analysis.error_ratio import errors
+    from runbook_lib.analysis.frames import frame
+    from runbook_lib.analysis.objective import objective_breached
+    from runbook_lib.analysis.pool_use import pool
+    from runbook_lib.analysis.probe import health
+    from runbook_lib.analysis.release import shifted_after
+    from runbook_lib.analysis.traffic import driven_by
+    from runbook_lib.analysis.verdict import conclude
+    from runbook_lib.analysis.weighing import weigh
+    from runbook_lib.analysis.workload import replicas
+
+__all__ = [
+    "cache",
+    "conclude",
+    "database",
+    "dependencies",
+    "driven_by",
+    "errors",
+    "frame",
+    "health",
+    "objective_breached",
+    "pool",
+    "replicas",
+    "saturated",
+    "shifted_after",
+    "weigh",
+]
+
+# A module must not carry the name of a public function: importing it would hide the function.
+_HOMES = {
+    "cache": "cache_state",
+    "conclude": "verdict",
+    "database": "database_state",
+    "dependencies": "dependency",
+    "driven_by": "traffic",
+    "errors": "error_ratio",
+    "frame": "frames",
+    "health": "probe",
+    "objective_breached": "objective",
+    "pool": "pool_use",
+    "replicas": "workload",
+    "saturated": "cpu",
+    "shifted_after": "release",
+    "weigh": "weighing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

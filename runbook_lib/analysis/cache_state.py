@@ -1,0 +1,200 @@
+"""What ails the cache: slow commands, evictions, no connection or processor time left."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runbook_lib.analysis.claims import Given, found, ruled_out, untold
+from runbook_lib.analysis.thresholds import THRESHOLDS
+from runbook_lib.model import Evidence, Finding, Gap, Quantity, Role, Severity
+from runbook_lib.model.times import duration, from_epoch
+from runbook_lib.model.units import format_value
+
+#: A slow command speaks about now when it ran within this time, seconds.
+_RECENT_SECONDS = 300.0
+_LEAST_SPAN_SECONDS = 10.0
+
+
+def cache(info: Evidence | Gap, slowlog: Given = None, latency: Given = None) -> tuple[Finding, ...]:
+    """Look for a cause in the cache.
+
+    Args:
+        info: fields of ``INFO`` with the changes between two readings.
+        slowlog: slow commands, one row each: ``at`` (epoch seconds), ``seconds``, ``command``.
+        latency: answers to ``PING`` as measured, seconds.
+
+    Returns:
+        ``redis.slow``, ``redis.evicting`` and ``redis.saturated``, each found or ruled out by its number.
+    """
+    findings = list(_slow(info, slowlog, latency))
+    if isinstance(info, Gap):
+        return (*findings, untold("whether the cache evicts or is saturated", info))
+    slow = any(one.cause == "redis.slow" and one.role is Role.CAUSE for one in findings)
+    return (*findings, _evicting(info), _saturated(info, slow))
+
+
+def _slow(info: Evidence | Gap, slowlog: Given, latency: Given) -> list[Finding]:
+    """``redis.slow`` from the log of slow commands and from what a PING takes."""
+    if slowlog is None and latency is None:
+        return []
+    given = [one for one in (slowlog, latency) if isinstance(one, Evidence)]
+    if not given:
+        return [untold("whether the cache is slow", next(one for one in (latency, slowlog) if isinstance(one, Gap)))]
+    commands = _recent(slowlog, info)
+    share = _blocked_share(commands)
+    slowest = max(commands, key=lambda one: (one.seconds, one.name), default=None)
+    ping = _ping(latency)
+    parts = [f"{len(commands)} slow commands in the last {duration(_RECENT_SECONDS)}"] if slowlog in given else []
+    parts += [f"they block it for {format_value(share, 'ratio')} of the time"] if commands else []
+    parts += [f"the slowest, {slowest.name}, took {format_value(slowest.seconds, 's')}"] if slowest else []
+    parts += [f"PING takes {format_value(ping, 's')}"] if ping is not None else []
+    blocked = share >= THRESHOLDS["blocked_ratio"].value
+    sluggish = ping is not None and ping >= THRESHOLDS["ping_seconds"].value
+    by_ping = sluggish and not blocked
+    observed = Quantity(ping, "s") if by_ping else Quantity(share, "ratio")
+    limit = "ping_seconds" if by_ping else "blocked_ratio"
+    if not blocked and not sluggish:
+        return [ruled_out("redis.slow", ", ".join(parts), *given, observed=observed, limit=limit)]
+    return [
+        found(
+            "redis.slow",
+            Severity.CRITICAL if blocked else Severity.WARNING,
+            ", ".join(parts),
+            *given,
+            observed=observed,
+            limit=limit,
+            since=from_epoch(min(one.at for one in commands)) if commands else None,
+            confidence=0.9 if blocked else 0.45,
+            subject={"command": slowest.name, "client": slowest.client} if slowest else {},
+        )
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    """One slow command: when it ended (epoch seconds), how long it took (seconds), what it was and whose."""
+
+    at: float
+    seconds: float
+    name: str
+    client: str
+    age_seconds: float
+
+
+def _recent(slowlog: Given, info: Evidence | Gap) -> list[_Command]:
+    """Slow commands of the last minutes; the log's times are the cache's own clock."""
+    if not isinstance(slowlog, Evidence):
+        return []
+    now = slowlog.read_at.timestamp()
+    commands = []
+    for row in slowlog.table.records():
+        at, seconds = number(row, "at"), number(row, "seconds")
+        if at is None or seconds is None or seconds < THRESHOLDS["command_seconds"].value:
+            continue
+        if now - at <= _RECENT_SECONDS:
+            who = str(row.get("client_name") or row.get("client") or "")
+            commands.append(_Command(at, seconds, str(row.get("command") or "?"), who, max(now - at, 0.0)))
+    return commands
+
+
+def _blocked_share(commands: list[_Command]) -> float:
+    """Share of the time in which slow commands blocked the cache, since the oldest of them but at least ten seconds.
+
+    From the oldest, because the log holds the newest 128 only; at least ten seconds, so that one command right now
+    is not taken for all of the time.
+    """
+    if not commands:
+        return 0.0
+    span = max(max(one.age_seconds + one.seconds for one in commands), _LEAST_SPAN_SECONDS)
+    return min(math.fsum(one.seconds for one in commands) / span, 1.0)
+
+
+def _ping(latency: Given) -> float | None:
+    """The median of what PING took, seconds: one slow answer is as likely our own machine's doing."""
+    if not isinstance(latency, Evidence):
+        return None
+    if latency.series:
+        values = [v for one in latency.series for _, v in one.points()]
+        return statistics.median(values) if values else None
+    return number(latency.document, "median_seconds")
+
+
+def _evicting(info: Evidence) -> Finding:
+    fields = info.document
+    evicted = number(fields, "evicted_keys_delta")
+    used, limit = number(fields, "used_memory"), number(fields, "maxmemory")
+    if evicted is None:
+        return untold("whether the cache evicts", info)
+    ratio = used / limit if used is not None and limit else None
+    misses, earlier = _miss_ratios(fields)
+    parts = [f"{evicted:.0f} entries evicted between two readings"]
+    parts += [f"memory {format_value(ratio, 'ratio')} full"] if ratio is not None else ["no memory limit"]
+    parts += [f"{format_value(misses, 'ratio')} of reads miss"] if misses is not None else []
+    parts += [f"{format_value(earlier, 'ratio')} before"] if misses is not None and earlier is not None else []
+    title = ", ".join(parts)
+    rose = misses is not None and (
+        misses >= THRESHOLDS["miss_ratio"].value or (earlier is not None and misses >= 2 * earlier > 0)
+    )
+    observed = Quantity(misses, "ratio")
+    # A full cache that evicts what nobody asks for does its work; it is at fault when reads miss.
+    if evicted <= 0 or not rose:
+        return ruled_out("redis.evicting", title, info, observed=observed, limit="miss_ratio")
+    return found(
+        "redis.evicting",
+        Severity.CRITICAL,
+        title,
+        info,
+        observed=observed,
+        limit="miss_ratio",
+        confidence=0.85,
+        subject={"evicted": evicted, "maxmemory_policy": fields.get("maxmemory_policy")},
+    )
+
+
+def _miss_ratios(fields: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """Share of reads that miss: between the two readings, and since the start."""
+    pairs = (("keyspace_hits_delta", "keyspace_misses_delta"), ("keyspace_hits", "keyspace_misses"))
+    ratios = []
+    for hits, misses in ((number(fields, a), number(fields, b)) for a, b in pairs):
+        total = (hits or 0.0) + (misses or 0.0)
+        ratios.append((misses or 0.0) / total if total > 0 else None)
+    return ratios[0], ratios[1]
+
+
+def _saturated(info: Evidence, slow: bool) -> Finding:
+    fields = info.document
+    cpu, rejected = number(fields, "cpu_ratio"), number(fields, "rejected_connections_delta")
+    clients, most = number(fields, "connected_clients"), number(fields, "maxclients")
+    share = clients / most if clients is not None and most else None
+    parts = [f"the main thread uses {format_value(cpu, 'ratio')} of a processor"] if cpu is not None else []
+    parts += [f"{clients:.0f} of {most:.0f} connections"] if share is not None else []
+    parts += [f"{rejected:.0f} connections rejected between two readings"] if rejected is not None else []
+    if not parts:
+        return untold("whether the cache is saturated", info)
+    full = (share or 0.0) >= THRESHOLDS["cache_clients_ratio"].value or (rejected or 0.0) > 0
+    busy = (cpu or 0.0) >= THRESHOLDS["cache_cpu_ratio"].value
+    observed, limit = (
+        (Quantity(share, "ratio"), "cache_clients_ratio") if full else (Quantity(cpu, "ratio"), "cache_cpu_ratio")
+    )
+    if not full and not busy:
+        return ruled_out("redis.saturated", ", ".join(parts), info, observed=observed, limit=limit)
+    return found(
+        "redis.saturated",
+        Severity.CRITICAL,
+        ", ".join(parts),
+        info,
+        observed=observed,
+        limit=limit,
+        confidence=0.85 if full else 0.5 if slow else 0.75,
+        subject={"by": "connections" if full else "processor"},
+    )
+
+
+def number(fields: Mapping[str, Any], name: str) -> float | None:
+    """A finite number of a document or a row; None when it is missing or no number."""
+    value = fields.get(name)
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

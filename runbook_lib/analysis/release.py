@@ -1,0 +1,132 @@
+"""Did it begin with a release: the change of a signal held against the rollouts in time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from runbook_lib.analysis.claims import found, has_samples, ruled_out, untold
+from runbook_lib.analysis.shifts import Shift, last_rise
+from runbook_lib.analysis.signals import end_epoch, worst
+from runbook_lib.analysis.thresholds import THRESHOLDS
+from runbook_lib.model import Evidence, Finding, Gap, Quantity, Role, Severity
+from runbook_lib.model.evidence import Scalar
+from runbook_lib.model.times import clock, duration, from_epoch
+from runbook_lib.model.units import format_value
+
+_QUESTION = "whether it began with a release"
+
+
+def shifted_after(signal: Evidence | Gap, rollouts: Evidence | Gap) -> tuple[Finding, ...]:
+    """Hold the rise of a signal against the rollouts.
+
+    Args:
+        signal: latency (seconds), the error ratio, or another signal over time in which more is worse.
+        rollouts: one row a revision: ``revision``, ``image``, ``started_at`` (epoch seconds).
+
+    Returns:
+        ``app.bad_release`` when the signal rose within five minutes after another image was rolled out; context when
+        only the configuration changed (same image); else the release is ruled out by the numbers. ``subject`` names
+        ``revision``, ``image``, ``previous_revision`` and ``previous_image``.
+    """
+    for one in (signal, rollouts):
+        if isinstance(one, Gap):
+            return (untold(_QUESTION, one),)
+    assert isinstance(signal, Evidence) and isinstance(rollouts, Evidence)  # noqa: PT018 - the loop above returned
+    if not has_samples(signal):
+        return (untold(_QUESTION, signal),)
+    known = _revisions(rollouts)
+    if not known:
+        return (untold(_QUESTION, rollouts, "it lists no revision with a start time"),)
+    skew = known[-1]["started_at"] - end_epoch(signal)
+    if skew > THRESHOLDS["clock_skew_seconds"].value:
+        reason = f"the newest rollout starts {duration(skew)} after the window ends: the clocks differ"
+        return (untold(_QUESTION, rollouts, reason),)
+    shift = last_rise(worst(signal.series))
+    if shift is None:
+        return (_no_shift(signal, rollouts, known),)
+    return (_alignment(signal, rollouts, known, shift),)
+
+
+def _revisions(rollouts: Evidence) -> list[dict[str, Any]]:
+    """The rows with a start time, by start time; each with the revision before it, ``{}`` for the first."""
+    rows = [row for row in rollouts.table.records() if _number(row.get("started_at")) is not None]
+    ordered: list[dict[str, Any]] = sorted(
+        (dict(row, started_at=_number(row["started_at"])) for row in rows),
+        key=lambda row: (row["started_at"], str(row.get("revision"))),
+    )
+    for before, row in zip([{}, *ordered], ordered, strict=False):
+        row["before"] = before
+    return ordered
+
+
+def _number(value: Scalar) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _no_shift(signal: Evidence, rollouts: Evidence, known: list[dict[str, Any]]) -> Finding:
+    newest = max(known, key=_order)
+    when = clock(from_epoch(newest["started_at"]))
+    title = f"{signal.title.lower()} did not rise to a new level; newest revision {_name(newest)} since {when} UTC"
+    return ruled_out("app.bad_release", title, signal, rollouts)
+
+
+def _alignment(signal: Evidence, rollouts: Evidence, known: list[dict[str, Any]], shift: Shift) -> Finding:
+    slack = max(2 * shift.step_seconds, 10.0)
+    suspects = [row for row in known if row["before"] and row["started_at"] <= shift.at + slack]
+    rose = (
+        f"{signal.title.lower()} rose from {format_value(shift.before, signal.unit)} to "
+        f"{format_value(shift.after, signal.unit)} at {clock(shift.since)} UTC"
+    )
+    if not suspects:
+        return ruled_out("app.bad_release", f"{rose}; no release came before that", signal, rollouts)
+    newest, live = suspects[-1], max(known, key=_order)
+    if live["started_at"] < newest["started_at"]:
+        title = f"{rose}; revision {_name(live)} serves again, which is older"
+        return ruled_out("app.bad_release", title, signal, rollouts)
+    lag = max(shift.at - newest["started_at"], 0.0)
+    observed = Quantity(lag, "s")
+    after = f"{rose}, {duration(lag)} after revision {_name(newest)}"
+    if lag > THRESHOLDS["release_seconds"].value:
+        return ruled_out("app.bad_release", after, signal, rollouts, observed=observed, limit="release_seconds")
+    changed = newest.get("image") != newest["before"].get("image")
+    title = f"{after} replaced {_name(newest['before'])}" if changed else f"{after}: same image, other configuration"
+    return found(
+        "app.bad_release",
+        Severity.CRITICAL if changed else Severity.NOTE,
+        title,
+        signal,
+        rollouts,
+        observed=observed,
+        limit="release_seconds",
+        since=_began(newest, shift),
+        confidence=0.85 if lag <= THRESHOLDS["release_seconds"].value / 2 else 0.65,
+        subject={**_subject(newest), "coincides": True},
+        role=Role.CAUSE if changed else Role.CONTEXT,
+    )
+
+
+def _order(row: Mapping[str, Any]) -> tuple[float, float]:
+    """Revisions count up, also when an old set of pods is brought back; without numbers, by start time."""
+    revision = str(row.get("revision") or "")
+    return (float(revision) if revision.isdigit() else 0.0, row["started_at"])
+
+
+def _began(newest: Mapping[str, Any], shift: Shift) -> datetime:
+    return from_epoch(min(newest["started_at"], shift.at))
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return f"{row.get('revision', '?')} ({row.get('image') or 'unknown image'})"
+
+
+def _subject(newest: Mapping[str, Any]) -> dict[str, Any]:
+    before = newest["before"]
+    return {
+        "revision": newest.get("revision"),
+        "image": newest.get("image"),
+        "previous_revision": before.get("revision"),
+        "previous_image": before.get("image"),
+    }
