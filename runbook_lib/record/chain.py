@@ -98,9 +98,7 @@ def locked(archive: Path, *, disk: Disk = DISK) -> Iterator[Chain]:
     """
     path = archive / CHAIN
     try:
-        descriptor = disk.open(path, create=not path.exists())
-    except FileExistsError:
-        descriptor = disk.open(path, create=False)
+        descriptor = _open(path, disk)
     except OSError as error:
         raise RecordError(f"{path}: cannot be opened: {error.strerror}") from error
     try:
@@ -113,6 +111,19 @@ def locked(archive: Path, *, disk: Disk = DISK) -> Iterator[Chain]:
         yield Chain(path, descriptor, links, disk)
     finally:
         os.close(descriptor)
+
+
+def _open(path: Path, disk: Disk) -> int:
+    try:
+        return disk.open(path, create=False)
+    except FileNotFoundError:
+        pass
+    try:
+        descriptor = disk.open(path, create=True)
+    except FileExistsError:
+        return disk.open(path, create=False)
+    disk.sync_folder(path.parent)
+    return descriptor
 
 
 def read_chain(archive: Path) -> tuple[Link, ...]:

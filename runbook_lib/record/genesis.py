@@ -34,6 +34,7 @@ FACTS: Mapping[str, str] = {
     "owner": "the owning team",
     "contacts": "role to address",
     "links": "name to address, with the window filled in",
+    "about": "{run_id, head}: an earlier record that this run is about, such as the one it reconciles",
     "alert": "{name, fired_at}: the alert that started the run",
 }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from runbook_lib.errors import RecordError
 from runbook_lib.model.canonical import canonical, digest_bytes
 from runbook_lib.record.chain import locked
-from runbook_lib.record.event import FORMAT, Event
+from runbook_lib.record.event import FORMAT, Event, parse
 from runbook_lib.record.folder import JOURNAL, LOCK, PARTIAL
 from runbook_lib.record.journal import RESERVE
 from runbook_lib.record.status import EXIT_CODES, Status
@@ -45,7 +45,7 @@ def seal_folder(
 
 
 def finish(folder: RecordFolder, ended: dict[str, Any], *, actor: str, sign: Signer | None) -> Path:
-    """Seal a folder whose journal says already how the run ended.
+    """Seal a folder whose journal says already how the run ended; goes on where a crash cut an earlier seal off.
 
     Args:
         folder: the record.
@@ -56,17 +56,22 @@ def finish(folder: RecordFolder, ended: dict[str, Any], *, actor: str, sign: Sig
     Raises:
         RecordError: a known secret stands in a file, or something cannot be written.
     """
-    _write_views(folder)
+    sealed = _sealed_event(folder)
+    if sealed is None:
+        _write_views(folder)
     _clear(folder)
     sweep(folder)
+    _sync(folder)
     archive = folder.path.parents[3]
     final = folder.path.with_name(folder.path.name.removesuffix(PARTIAL))
     try:
         with locked(archive, disk=folder.disk) as chain:
-            facts = {**{key: ended[key] for key in ("status", "verdict")}, "archive": chain.head}
-            sealed = folder.journal.append("sealed", facts, actor=actor)
-            seal = _bind(folder, sealed, sign)
-            chain.append("sealed", run_id=folder.run_id, path=str(final.relative_to(archive)), seal=digest_bytes(seal))
+            if sealed is None:
+                facts = {"status": ended["status"], "verdict": ended["verdict"], "archive": chain.head}
+                sealed = folder.journal.append("sealed", facts, actor=actor)
+            seal = digest_bytes(_bind(folder, sealed, sign))
+            if seal not in {link.seal for link in chain.links}:
+                chain.append("sealed", run_id=folder.run_id, path=str(final.relative_to(archive)), seal=seal)
             folder.release()
             folder.disk.remove(folder.path / LOCK)
             folder.disk.rename(folder.path, final)
@@ -80,10 +85,8 @@ def _bind(folder: RecordFolder, sealed: Event, sign: Signer | None) -> bytes:
     listed = []
     for path in record_files(folder.path):
         content = path.read_bytes()
-        folder.disk.sync_file(path)
         name = path.relative_to(folder.path).as_posix()
         listed.append({"name": name, "bytes": len(content), "sha256": digest_bytes(content)})
-    folder.disk.sync_folder(folder.path / "evidence")
     manifest = {
         "format": FORMAT,
         "run_id": folder.run_id,
@@ -134,6 +137,20 @@ def sweep(folder: RecordFolder) -> None:
     if hits:
         names = ", ".join(str(path.relative_to(folder.path)) for path in hits)
         raise RecordError(f"{folder.path}: a known secret stands in {names}; the record is not sealed")
+
+
+def _sync(folder: RecordFolder) -> None:
+    # Before the event sealed, because nothing can be noted after it: what it vouches for must be on the disk by then.
+    for path in record_files(folder.path):
+        folder.disk.sync_file(path)
+    folder.disk.sync_folder(folder.path / "evidence")
+    folder.disk.sync_folder(folder.path)
+
+
+def _sealed_event(folder: RecordFolder) -> Event | None:
+    last = (folder.path / JOURNAL).read_bytes().splitlines()[-1]
+    event = parse(last)
+    return event if event.kind == "sealed" else None
 
 
 def _clear(folder: RecordFolder) -> None:
