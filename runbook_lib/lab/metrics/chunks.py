@@ -8,6 +8,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from runbook_lib.lab.metrics.labels import Labels
 
@@ -30,13 +31,25 @@ def _pack(column: array[int] | array[float]) -> bytes:
     return zlib.compress(b"".join(raw[offset::_WIDTH] for offset in range(_WIDTH)), 1)
 
 
+def _pack_values(column: array[float]) -> bytes:
+    """Compress values; a column of one value, the most common kind, is that value alone."""
+    raw = column.tobytes()
+    return raw[:_WIDTH] if raw == raw[:_WIDTH] * len(column) else _pack(column)
+
+
 def _unpack(packed: bytes) -> bytes:
+    if len(packed) == _WIDTH:
+        return packed * CHUNK_SAMPLES
     planes = zlib.decompress(packed)
     raw = bytearray(len(planes))
     count = len(planes) // _WIDTH
     for offset in range(_WIDTH):
         raw[offset::_WIDTH] = planes[offset * count : (offset + 1) * count]
     return bytes(raw)
+
+
+# Series that were scraped together refer to the same column, and a query reads many of them.
+_unpack_times = lru_cache(maxsize=256)(_unpack)
 
 
 class SampleSeries:
@@ -123,7 +136,7 @@ class SampleSeries:
                 first_ms=self._times[0],
                 last_ms=self._times[-1],
                 times=self._shared_times.setdefault(times, times),
-                values=_pack(self._values),
+                values=_pack_values(self._values),
             )
         )
         self._times, self._values = array("q"), array("d")
@@ -134,7 +147,7 @@ class SampleSeries:
         values: array[float] = array("d")
         for chunk in self._chunks:
             if chunk.last_ms >= start_ms and chunk.first_ms <= end_ms:
-                times.frombytes(_unpack(chunk.times))
+                times.frombytes(_unpack_times(chunk.times))
                 values.frombytes(_unpack(chunk.values))
         times.extend(self._times)
         values.extend(self._values)

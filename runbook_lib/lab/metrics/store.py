@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from runbook_lib.lab.metrics import labels as label_sets
 from runbook_lib.lab.metrics.chunks import SampleSeries
@@ -56,15 +56,13 @@ class Store:
         """The labels of all matching series that have samples between both times, ordered."""
         return [series.labels for series in self._find(matchers, start_ms, end_ms)]
 
-    def read(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Samples]:
-        """The samples with ``start_ms <= time <= end_ms`` of all matching series, ordered by labels."""
-        out: list[Samples] = []
+    def read(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Iterator[Samples]:
+        """Yield the samples with ``start_ms <= time <= end_ms`` of each matching series, ordered by labels."""
         for series in self._find(matchers, start_ms, end_ms):
             with self._lock:
                 times, values = series.read(start_ms, end_ms)
             if times:
-                out.append(Samples(series.labels, times, values))
-        return out
+                yield Samples(series.labels, times, values)
 
     def _find(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[SampleSeries]:
         names = [matcher.value for matcher in matchers if matcher.name == METRIC_NAME and matcher.op == "="]

@@ -41,10 +41,16 @@ def _min(values: list[float], _: float) -> float:
 
 
 def _sum(values: list[float], _: float) -> float:
+    # Compensated as in `floats.kahan_add`, which costs too much as a call for every value here.
     running, compensation = values[0], 0.0
     for value in values[1:]:
-        running, compensation = floats.kahan_add(value, running, compensation)
-    return running + compensation
+        result = running + value
+        if abs(running) >= abs(value):
+            compensation += (running - result) + value
+        else:
+            compensation += (value - result) + running
+        running = result
+    return running if math.isinf(running) else running + compensation
 
 
 _REDUCE: dict[str, Reduce] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from runbook_lib.lab.metrics.errors import EvaluationError, QueryTimeoutError
@@ -24,7 +24,7 @@ from runbook_lib.lab.metrics.promql.nodes import (
     kind,
 )
 from runbook_lib.lab.metrics.promql.range_functions import KEEPS_NAME, RANGE_FUNCTIONS
-from runbook_lib.lab.metrics.promql.series import Grid, Samples, Series, Source, Vector, without_names
+from runbook_lib.lab.metrics.promql.series import Grid, Samples, Series, Source, Values, Vector, without_names
 
 # Prometheus refuses to hold more than this many samples of one query; here each costs 28 bytes and more.
 _MAX_VALUES = 5_000_000
@@ -79,7 +79,7 @@ class Evaluation:
 
     def vector(self, node: Node) -> Vector:
         """Evaluate an expression of type instant vector."""
-        self._check(0)
+        self._check()
         match node:
             case Selector():
                 return self._select(node, want_time=False)
@@ -119,10 +119,12 @@ class Evaluation:
             raise EvaluationError(f"expected a range vector, got a {kind(node)}")
         ends = self._lookup_times(node.at, node.offset_ms)
         out: list[Samples] = []
+        bounds = selectors.WindowBounds(node.range_ms, ends[:1])
         for samples in self._range_samples(node, ends):
             window = selectors.Window(samples)
-            if next(window.move(node.range_ms, ends[:1], ends[:1])):
-                kept = slice(window.low, window.high)
+            low, high = bounds.of(window.times)[0]
+            if high > low:
+                kept = slice(low, high)
                 out.append(Samples(samples.labels, window.times[kept], window.values[kept], samples.drop_name))
         return out
 
@@ -133,7 +135,7 @@ class Evaluation:
     def _named(self, vector: Vector) -> Vector:
         return vector if self.options.delayed_name_removal else without_names(vector)
 
-    def _check(self, series: int) -> None:
+    def _check(self, series: int = 0) -> None:
         if time.monotonic() > self._deadline:
             raise QueryTimeoutError("query timed out in expression evaluation")
         if series * len(self.grid) > _MAX_VALUES:
@@ -150,13 +152,13 @@ class Evaluation:
     def _select(self, selector: Selector, *, want_time: bool) -> Vector:
         at_ms = self._lookup_times(selector.at, selector.offset_ms)
         lookback_ms = self.options.lookback_ms
-        found = self.source.read(selector.matchers, at_ms[0] - lookback_ms + 1, at_ms[-1])
-        self._check(len(found))
-        vector = [
-            Series(samples.labels, selectors.latest(samples, at_ms, lookback_ms, want_time=want_time))
-            for samples in found
-        ]
-        return [series for series in vector if any(value is not None for value in series.values)]
+        vector: Vector = []
+        for samples in self.source.read(selector.matchers, at_ms[0] - lookback_ms + 1, at_ms[-1]):
+            values = selectors.latest(samples, at_ms, lookback_ms, want_time=want_time)
+            if any(value is not None for value in values):
+                vector.append(Series(samples.labels, values))
+            self._check(len(vector))
+        return vector
 
     def _call(self, node: Call) -> Vector:
         if node.name in VECTOR_FUNCTIONS:
@@ -173,35 +175,38 @@ class Evaluation:
         arguments_at = list(zip(*scalars, strict=True)) if scalars else [()] * len(self.grid)
         function = RANGE_FUNCTIONS[name]
         ends = self._lookup_times(ranged.at, ranged.offset_ms)
+        steps = list(zip(ends, self.grid.times_ms, arguments_at, strict=True))
+        bounds = selectors.WindowBounds(ranged.range_ms, ends)
         out: Vector = []
         for samples in self._range_samples(ranged, ends):
-            self._check(0)
             window = selectors.Window(samples)
-            moves = window.move(ranged.range_ms, ends, self.grid.times_ms)
-            values = [
-                function(window, given) if found else None for found, given in zip(moves, arguments_at, strict=True)
-            ]
-            out.append(Series(samples.labels, values, samples.drop_name or name not in KEEPS_NAME))
-        return [series for series in out if any(value is not None for value in series.values)]
+            values: Values = []
+            for (low, high), (end, now, given) in zip(bounds.of(window.times), steps, strict=True):
+                if high <= low:
+                    values.append(None)
+                    continue
+                window.low, window.high = low, high
+                window.start_ms, window.end_ms, window.now_ms = end - ranged.range_ms, end, now
+                values.append(function(window, given))
+            if any(value is not None for value in values):
+                out.append(Series(samples.labels, values, samples.drop_name or name not in KEEPS_NAME))
+            self._check(len(out))
+        return out
 
-    def _range_samples(self, node: Selector | Subquery, ends: Sequence[int]) -> list[Samples]:
+    def _range_samples(self, node: Selector | Subquery, ends: Sequence[int]) -> Iterator[Samples]:
         if isinstance(node, Selector):
-            found = self.source.read(node.matchers, ends[0] - node.range_ms + 1, ends[-1])
-            self._check(len(found))
-            return found
+            yield from self.source.read(node.matchers, ends[0] - node.range_ms + 1, ends[-1])
+            return
         step_ms = node.step_ms or self.options.default_step_ms
         # The steps of a subquery are multiples of its step, whatever the time of the outer query.
         first = (ends[0] - node.range_ms) // step_ms * step_ms + step_ms
         grid = Grid(first, ends[-1], step_ms)
         if not len(grid):
-            return []
+            return
         inner = Evaluation(self.source, grid, self.options, outer=self._outer, deadline=self._deadline)
-        times = list(grid.times_ms)
-        out: list[Samples] = []
         for series in inner.points(node.expression):
-            kept = [(now, value) for now, value in zip(times, series.values, strict=True) if value is not None]
-            out.append(Samples(series.labels, [now for now, _ in kept], [value for _, value in kept], series.drop_name))
-        return out
+            kept = [(now, value) for now, value in zip(grid.times_ms, series.values, strict=True) if value is not None]
+            yield Samples(series.labels, [now for now, _ in kept], [value for _, value in kept], series.drop_name)
 
     def points(self, node: Node) -> Vector:
         """A vector as it is, or a scalar as one series without labels."""

@@ -14,13 +14,13 @@ from decimal import Decimal
 NAN, INF = math.nan, math.inf
 
 # The bit pattern with which Prometheus marks "this series ended here"; it is not a measured value.
-_STALE_BYTES = struct.pack("<Q", 0x7FF0000000000002)
-STALE: float = struct.unpack("<d", _STALE_BYTES)[0]
+STALE_BYTES = struct.pack("<Q", 0x7FF0000000000002)
+STALE: float = struct.unpack("<d", STALE_BYTES)[0]
 
 
 def is_stale(value: float) -> bool:
     """True for the staleness marker only, False for every other NaN."""
-    return math.isnan(value) and struct.pack("<d", value) == _STALE_BYTES
+    return math.isnan(value) and struct.pack("<d", value) == STALE_BYTES
 
 
 def format_float(value: float) -> str:

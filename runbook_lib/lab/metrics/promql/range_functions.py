@@ -33,6 +33,8 @@ def _extrapolated(window: Window, *, counter: bool, per_seconds: float = 1.0) ->
     if counter:
         for index in window.resets():
             change += values[index - 1]
+    if change == 0:
+        return 0.0
     sampled = (times[last] - times[low]) / 1000
     average = sampled / (last - low)
     to_start = (times[low] - window.start_ms) / 1000

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from runbook_lib.lab.metrics.promql.floats import is_stale
+from runbook_lib.lab.metrics.promql.floats import STALE_BYTES, is_stale
 from runbook_lib.lab.metrics.promql.series import Samples, Values
 
 
@@ -35,6 +37,10 @@ def latest(samples: Samples, at_ms: Sequence[int], lookback_ms: int, *, want_tim
     return out
 
 
+Bounds = list[tuple[int, int]]
+"""Where each step's window begins and ends in a series' samples: ``[low:high]``."""
+
+
 class Window:
     """The samples of one series in ``(start_ms, end_ms]`` at one step; staleness markers are left out.
 
@@ -46,40 +52,19 @@ class Window:
     __slots__ = ("_resets", "end_ms", "high", "low", "now_ms", "start_ms", "times", "values")
 
     def __init__(self, samples: Samples) -> None:
-        kept = [
-            (time, value)
-            for time, value in zip(samples.times_ms, samples.values, strict=True)
-            if value == value or not is_stale(value)  # noqa: PLR0124 - the fastest NaN test, for every sample
-        ]
-        self.times = [time for time, _ in kept]
-        self.values = [value for _, value in kept]
+        self.times, self.values = list(samples.times_ms), list(samples.values)
+        # Almost no series holds a marker, so the bytes are searched before each value is looked at.
+        if STALE_BYTES in array("d", self.values).tobytes():
+            kept = [index for index, value in enumerate(self.values) if not is_stale(value)]
+            self.times = [self.times[index] for index in kept]
+            self.values = [self.values[index] for index in kept]
         self.low = self.high = self.start_ms = self.end_ms = self.now_ms = 0
         self._resets: list[int] | None = None
-
-    def move(self, range_ms: int, end_ms: Sequence[int], now_ms: Sequence[int]) -> Iterator[bool]:
-        """Move over the steps; each yields whether the window holds a sample.
-
-        Args:
-            range_ms: length of the window.
-            end_ms: the window's end at each step, ascending.
-            now_ms: the step's time.
-        """
-        times, count = self.times, len(self.times)
-        low = high = 0
-        for end, now in zip(end_ms, now_ms, strict=True):
-            start = end - range_ms
-            while high < count and times[high] <= end:
-                high += 1
-            while low < high and times[low] <= start:
-                low += 1
-            self.low, self.high, self.start_ms, self.end_ms, self.now_ms = low, high, start, end, now
-            yield high > low
 
     def resets(self) -> Sequence[int]:
         """Positions inside the window at which a counter fell below the sample before."""
         if self._resets is None:
-            values = self.values
-            self._resets = [index for index in range(1, len(values)) if values[index] < values[index - 1]]
+            self._resets = _falls(self.values)
         if not self._resets:
             return ()
         found = self._resets
@@ -89,3 +74,34 @@ class Window:
     def floats(self) -> list[float]:
         """The window's values."""
         return self.values[self.low : self.high]
+
+
+def _falls(values: list[float]) -> list[int]:
+    """Positions of values that are smaller than the one before."""
+    # Sorting what is sorted already is much faster than comparing neighbours here; NaN would make it unreliable.
+    if not math.isnan(sum(values)) and sorted(values) == values:
+        return []
+    return [index for index in range(1, len(values)) if values[index] < values[index - 1]]
+
+
+class WindowBounds:
+    """Finds the windows of all steps; series that were scraped together share the answer.
+
+    Args:
+        range_ms: length of the window, which is open on the left.
+        ends_ms: the window's end at each step, ascending.
+    """
+
+    def __init__(self, range_ms: int, ends_ms: Sequence[int]) -> None:
+        self._range_ms, self._ends_ms = range_ms, ends_ms
+        self._known: dict[bytes, Bounds] = {}
+
+    def of(self, times: list[int]) -> Bounds:
+        """The windows in a series with samples at these ascending times."""
+        key = array("q", times).tobytes()
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = [
+                (bisect_right(times, end - self._range_ms), bisect_right(times, end)) for end in self._ends_ms
+            ]
+        return known

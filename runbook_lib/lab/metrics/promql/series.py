@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -53,8 +53,8 @@ class Samples:
 class Source(Protocol):
     """Where the evaluator reads raw samples."""
 
-    def read(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Samples]:
-        """The samples with ``start_ms <= time <= end_ms`` of all matching series, ordered by labels."""
+    def read(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Iterator[Samples]:
+        """Yield the samples with ``start_ms <= time <= end_ms`` of each matching series, ordered by labels."""
         ...
 
 
