@@ -12,6 +12,7 @@ from typing import Any
 
 from runbook_lib.errors import RecordError
 from runbook_lib.model import Evidence
+from runbook_lib.model.times import parse_rfc3339
 from runbook_lib.record.event import Event, chain_members, parse
 from runbook_lib.record.folder import JOURNAL, PARTIAL
 from runbook_lib.record.status import EXIT_CODES, Status
@@ -268,14 +269,28 @@ class Record:
 
     @cached_property
     def pictures(self) -> tuple[Picture, ...]:
-        """The charts that cells showed, in order."""
-        found = []
+        """The charts that cells showed, in order; of one that was updated in place, the last state."""
+        found: dict[str, Picture] = {}
         for event in self.all("cell.output"):
             bundle = event.data.get("data") or {}
             mime = next((one for one in _PICTURES if isinstance(bundle.get(one), str)), None)
             if mime is not None:
-                found.append(Picture(event.cell, mime, bundle[mime], str(bundle.get("text/plain", ""))))
-        return tuple(found)
+                place = str(event.data.get("display_id") or event.seq)
+                found[place] = Picture(event.cell, mime, bundle[mime], str(bundle.get("text/plain", "")))
+        return tuple(found.values())
+
+    @property
+    def links(self) -> dict[str, str]:
+        """Name to address of dashboards and logs, with the run's window in it."""
+        window = self.run.get("window")
+        found = {}
+        for name, link in (self.run.get("links") or {}).items():
+            text = str(link)
+            for bound, mark in (("start", "{from}"), ("end", "{to}")):
+                if window:
+                    text = text.replace(mark, str(round(parse_rfc3339(window[bound]).timestamp() * 1000)))
+            found[name] = text
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """The object that ``runbook run --json`` and ``runbook records show --json`` print."""

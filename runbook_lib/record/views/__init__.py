@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from runbook_lib.record.record import Record
 from runbook_lib.record.views.headline import Headline, headline
+from runbook_lib.record.views.junit import junit
 from runbook_lib.record.views.markdown import postmortem, summary
 from runbook_lib.record.views.report import report
 from runbook_lib.record.views.timeline import Moment, changes, timeline
@@ -17,4 +18,4 @@ VIEWS: Mapping[str, Callable[[Record], str]] = {
     "postmortem.md": postmortem,
 }
 
-__all__ = ["VIEWS", "Headline", "Moment", "changes", "headline", "postmortem", "report", "summary", "timeline"]
+__all__ = ["VIEWS", "Headline", "Moment", "changes", "headline", "junit", "postmortem", "report", "summary", "timeline"]
