@@ -34,13 +34,13 @@ def end_backend(postgres: PostgresClient, *, pid: int, service: str, environment
     session = next((row for row in found.table.records() if row["pid"] == pid), None)
     if session is None:
         return NoPlan(f"there is no session with process id {pid} any more")
-    who = f"{session['usename']}/{session['application_name'] or 'unnamed'}"
+    who = f"{session['user']}/{session['application'] or 'unnamed'}"
     return Plan(
         kind=KIND,
         service=service,
         environment=environment,
-        target=f"postgres/{session['datname']}/backend/{pid}",
-        before={"usename": session["usename"], "backend_type": session["backend_type"]},
+        target=f"postgres/{session['database']}/backend/{pid}",
+        before={"user": session["user"], "backend_type": session["backend_type"]},
         after={"session": "ended"},
         preconditions={name: session[name] for name in _IDENTITY},
         effect=f"session {pid} of {who} ends and its transaction is rolled back; whoever waits for its locks goes on",
@@ -66,19 +66,20 @@ class EndBackend:
         """Whose session it is, and whether the acting role may end it."""
         kind = plan.before["backend_type"]
         yield GuardResult("an ordinary client's session", kind == "client backend", str(kind))
-        users = self.postgres.endable_users()
-        user = plan.before["usename"]
-        allowed = ", ".join(sorted(users)) or "nobody"
+        users = self.postgres.end_users
+        user = plan.before["user"]
+        allowed = ", ".join(users) or "nobody"
         yield GuardResult("its user may be ended", user in users, f"{user}; the catalogue allows {allowed}")
-        yield self._permission(str(user))
+        yield self._permission()
 
-    def _permission(self, user: str) -> GuardResult:
-        found = self.postgres.can_end(user)
-        name = "the acting role may end it"
+    def _permission(self) -> GuardResult:
+        found = self.postgres.act_permissions()
+        name = "the acting role may end sessions"
         if isinstance(found, Gap):
             return GuardResult(name, False, found.reason)
-        allowed = bool(found.document.get("allowed"))
-        return GuardResult(name, allowed, str(found.document.get("reason", "")))
+        allowed = bool(found.document.get("pg_signal_backend"))
+        role = found.document.get("role", "")
+        return GuardResult(name, allowed, f"{role} {'has' if allowed else 'lacks'} pg_signal_backend")
 
     def send(self, plan: Plan) -> None:
         """One statement that ends the session only if it is still the one that was observed."""

@@ -69,14 +69,14 @@ def bind(plan: Plan, run: Systems) -> Action:
 
 
 def _for(finding: Finding, run: Systems, replicas: int) -> Plan | NoPlan:
-    where = {"service": run.service.name, "environment": run.environment.name}
+    service, environment = run.service.name, run.environment.name
     steps = advice(finding.cause)
     if finding.cause in _ENDS_A_SESSION and "pid" in finding.subject:
-        return end_backend(run.postgres, pid=int(finding.subject["pid"]), **where)
+        return end_backend(run.postgres, pid=int(finding.subject["pid"]), service=service, environment=environment)
     if finding.cause in _ADDS_PODS:
-        return scale(run.kubernetes, replicas=replicas, **where)
+        return scale(run.kubernetes, replicas=replicas, service=service, environment=environment)
     if finding.cause == "app.replicas_missing" and (usual := _usual(run)):
-        plan = scale(run.kubernetes, replicas=usual, usual=usual, **where)
+        plan = scale(run.kubernetes, replicas=usual, usual=usual, service=service, environment=environment)
         return plan if isinstance(plan, Plan) else NoPlan(f"{finding.title}; scaling would not help", steps)
     return NoPlan(f"there is no guarded action against {finding.cause}", steps)
 

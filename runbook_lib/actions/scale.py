@@ -102,7 +102,7 @@ class Scale:
         name = "no autoscaler owns the replicas"
         if isinstance(found, Gap):
             return GuardResult(name, found.kind == "empty", found.reason)
-        owner = found.document.get("metadata", {}).get("name", "")
+        owner = found.document["metadata"]["name"] if found.document.get("found") else ""
         return GuardResult(name, not owner, f"owned by {owner}" if owner else "none")
 
     def _permission(self) -> GuardResult:

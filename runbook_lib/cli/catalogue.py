@@ -44,7 +44,7 @@ def show_runbook(
     from runbook_lib.headless import notebooks, parameters
 
     runbook = notebooks.describe(notebooks.find(name, catalog_folder()))
-    known = parameters.read(runbook.path)
+    known = parameters.Parameters.read(runbook.path).items
     if as_json:
         emit({**runbook.to_json(), "parameters": [parameter.to_json() for parameter in known]})
         return

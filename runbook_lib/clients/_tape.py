@@ -117,9 +117,13 @@ class ReplayTape:
 
     Args:
         entries: everything that was kept, in order.
+        keep: stores each answer again, such as into the record of the replay.
     """
 
-    def __init__(self, entries: Sequence[Evidence | Gap]) -> None:
+    def __init__(
+        self, entries: Sequence[Evidence | Gap], keep: Callable[[Evidence | Gap], object] = lambda _: None
+    ) -> None:
+        self._keep = keep
         self._entries: dict[str, list[Evidence | Gap]] = {}
         for entry in entries:
             self._entries.setdefault(entry.key, []).append(replace(entry, reader=None))
@@ -129,15 +133,20 @@ class ReplayTape:
 
     def read(self, question: Question, fetch: Fetch) -> Evidence | Gap:
         """The next kept answer to the question; a Gap of kind ``empty`` when there is none."""
+        with self._lock:
+            result = self._next(question)
+            self._keep(result)
+        return result
+
+    def _next(self, question: Question) -> Evidence | Gap:
         query = question.query
         wanted = canonical(question.parameters)
-        with self._lock:
-            kept = self._entries.get(f"{query.source}.{query.name}", [])
-            # A gap holds no parameters: it answers the first question of its name that has no answer of its own.
-            for index, entry in enumerate(kept):
-                if isinstance(entry, Gap) or canonical(entry.parameters) == wanted:
-                    return kept.pop(index)
-            self.divergences.append(f"{query.source}.{query.name} {wanted.decode()} was not asked in the record")
+        kept = self._entries.get(f"{query.source}.{query.name}", [])
+        # A gap holds no parameters: it answers the first question of its name that has no answer of its own.
+        for index, entry in enumerate(kept):
+            if isinstance(entry, Gap) or canonical(entry.parameters) == wanted:
+                return kept.pop(index)
+        self.divergences.append(f"{query.source}.{query.name} {wanted.decode()} was not asked in the record")
         return gap(query, SourceEmptyError("the record holds no answer to this question"))
 
     @property

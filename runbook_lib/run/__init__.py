@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from runbook_lib.clients.probe import HttpProbe
     from runbook_lib.clients.prometheus import PrometheusClient
     from runbook_lib.clients.redis import RedisClient
-    from runbook_lib.record import RecordFolder
 
 #: How many systems are asked at once.
 READERS = 8
@@ -270,11 +269,7 @@ class Run:
             name: link.replace("{from}", str(start)).replace("{to}", str(end))
             for name, link in self.service.links.items()
         }
-        first = {
-            name: self._systems.client(name).answers
-            for name in CLIENTS
-            if CLIENTS[name][0] in self.environment.endpoints
-        }
+        first = self._systems.first_questions()
         answers = dict(zip(first, self.gather(*first.values()), strict=True))
         return Header(
             run_id=self.id,

@@ -1,4 +1,4 @@
-"""How a run finds its surroundings: the record a runner began, or none yet; who acts; whether changes were asked for."""
+"""How a run finds its surroundings: the record that a runner began, who acts, and whether changes were asked for."""
 
 from __future__ import annotations
 

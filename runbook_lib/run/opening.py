@@ -73,7 +73,7 @@ def open_record(
     redactor = Redactor()
     learn_secrets(environment, redactor)
     person, known_by = identity()
-    facts = {
+    facts: dict[str, Any] = {
         "service": service.name,
         "environment": environment.name,
         "window": window.to_json(),

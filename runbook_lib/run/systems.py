@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.errors import SecretError
@@ -12,17 +13,35 @@ from runbook_lib.secrets import Redactor, SecretRef
 
 if TYPE_CHECKING:
     from runbook_lib.clients._tape import Tape
-    from runbook_lib.model import Environment, Service, Window
+    from runbook_lib.model import Environment, Evidence, Gap, Service, Window
 
-#: Attribute of a run to the source in the catalogue, the module and the class of its client.
-CLIENTS: Mapping[str, tuple[str, str, str]] = {
-    "metrics": ("prometheus", "prometheus", "PrometheusClient"),
-    "kubernetes": ("kubernetes", "kubernetes", "KubernetesClient"),
-    "postgres": ("postgres", "postgres", "PostgresClient"),
-    "redis": ("redis", "redis", "RedisClient"),
-    "grafana": ("grafana", "grafana", "GrafanaClient"),
-    "datadog": ("datadog", "datadog", "DatadogClient"),
-    "service_probe": ("service", "probe", "HttpProbe"),
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """How one system of a run is reached.
+
+    Args:
+        source: its name in the catalogue.
+        module: module of ``clients`` that speaks to it.
+        name: class in that module.
+        first: method that asks it a first, cheap question.
+    """
+
+    source: str
+    module: str
+    name: str
+    first: str
+
+
+#: Attribute of a run to the client behind it.
+CLIENTS: Mapping[str, Client] = {
+    "metrics": Client("prometheus", "prometheus", "PrometheusClient", "server"),
+    "kubernetes": Client("kubernetes", "kubernetes", "KubernetesClient", "server"),
+    "postgres": Client("postgres", "postgres", "PostgresClient", "permissions"),
+    "redis": Client("redis", "redis", "RedisClient", "latency_seconds"),
+    "grafana": Client("grafana", "grafana", "GrafanaClient", "server"),
+    "datadog": Client("datadog", "datadog", "DatadogClient", "connections"),
+    "service_probe": Client("service", "probe", "HttpProbe", "health"),
 }
 
 
@@ -45,16 +64,24 @@ class Systems:
         """The client behind an attribute of a run, made once."""
         with self._lock:
             if attribute not in self._made:
-                source, module, name = CLIENTS[attribute]
-                made = getattr(importlib.import_module(f"runbook_lib.clients.{module}"), name)
+                known = CLIENTS[attribute]
+                made = getattr(importlib.import_module(f"runbook_lib.clients.{known.module}"), known.name)
                 self._made[attribute] = made(
-                    endpoint=self._environment.endpoints.get(source),
+                    endpoint=self._environment.endpoints.get(known.source),
                     tape=self._tape,
                     window=self._window,
                     workload=self._service.workload,
                     environment=self._environment.name,
                 )
             return self._made[attribute]
+
+    def first_questions(self) -> Mapping[str, Callable[[], Evidence | Gap]]:
+        """Source to a first, cheap question, for every system that the environment has."""
+        return {
+            known.source: getattr(self.client(attribute), known.first)
+            for attribute, known in CLIENTS.items()
+            if known.source in self._environment.endpoints
+        }
 
 
 def learn_secrets(environment: Environment, redactor: Redactor) -> None:
