@@ -1,0 +1,108 @@
+"""``runbook run``: one headless run, from its parameters to its sealed record."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from runbook_lib.cli.output import Json, assignments, emit, line, log
+
+if TYPE_CHECKING:
+    from runbook_lib.headless.session import RunResult
+
+app = typer.Typer(rich_markup_mode=None)
+
+MEANINGS = {
+    0: "nothing needs a person",
+    1: "failed",
+    3: "needs a person: findings, or a plan that waits for approval",
+    4: "an action was refused",
+    5: "gaps leave the verdict unknown",
+    6: "an action's outcome is unknown",
+    7: "the record could not be written",
+    124: "a deadline passed",
+    130: "interrupted",
+    138: "the kernel died",
+    143: "terminated",
+}
+
+
+@app.command("run")
+def run(
+    name: Annotated[str, typer.Argument(help="A name from: runbook list; or the path of a notebook.")],
+    parameter: Annotated[list[str] | None, typer.Option("-p", "--parameter", help="name=value, kept as typed.")] = None,
+    file: Annotated[Path | None, typer.Option("-f", "--file", help="TOML file with parameters.")] = None,
+    environment: Annotated[str, typer.Option("--environment", "-e", help="Where to run.")] = "",
+    apply: Annotated[bool, typer.Option("--apply", help="Apply an approved plan; without it nothing changes.")] = False,
+    approval: Annotated[str, typer.Option("--approval", help="File written by: runbook approve")] = "",
+    archive: Annotated[str, typer.Option("--out", help="Archive; default: outputs beside runbook.toml.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Run a runbook headlessly and archive the record. The exit code tells how it ended."""
+    from runbook_lib.cli.catalogue import catalog_folder
+    from runbook_lib.headless import notebooks
+    from runbook_lib.headless.runner import execute
+
+    result = execute(
+        notebooks.find(name, catalog_folder()),
+        {**_file(file), **assignments(parameter or [])},
+        environment=environment,
+        archive=archive,
+        apply=apply,
+        approval=approval,
+        progress=progress(as_json),
+    )
+    if as_json:
+        emit(result.to_json())
+    else:
+        summary(result)
+    sys.exit(result.exit_code)
+
+
+def progress(quiet: bool) -> Any:
+    """Tells each step on stderr when it ends; on a terminal also which one runs."""
+
+    def told(cell: str, status: str) -> None:
+        if status != "running":
+            log(f"  {_SIGNS.get(status, '?')} {cell}" + ("" if status == "ok" else f": {status.replace('_', ' ')}"))
+
+    return (lambda _cell, _status: None) if quiet else told
+
+
+_SIGNS = {"ok": "✓", "error": "✕", "not_run": "·"}
+
+
+def summary(result: RunResult) -> None:
+    """Print what a person must know, most important first."""
+    told = result.to_json()
+    line(f"{told['verdict'].upper()}  {told['runbook']} of {told['service']} in {told['environment']}")
+    for finding in told["findings"]:
+        line(f"  {finding['severity']:8} {finding['cause']}: {finding['title']}")
+    for gap in told["gaps"]:
+        line(f"  no data  {gap['source']}.{gap['name']}: {gap['reason']}")
+    for plan in told["plans"]:
+        line(f"  plan     {plan['effect']}\n           {plan['command']}\n           way back: {plan['way_back']}")
+    for outcome in told["outcomes"]:
+        line(f"  {outcome['outcome']:8} {outcome['reason']}")
+    if told["verification"]:
+        line(f"  verified {told['verification']['status'].replace('_', ' ')}: {told['verification']['sentence']}")
+    waiting = {plan["digest"] for plan in told["plans"]} - {outcome["plan"] for outcome in told["outcomes"]}
+    for digest in sorted(waiting):
+        line(f"  next     runbook approve {told['run_id']} --plan {digest}")
+    line(f"record: {result.record}")
+    line(f"exit {result.exit_code}: {MEANINGS.get(result.exit_code, '')}")
+
+
+def _file(path: Path | None) -> dict[str, Any]:
+    from runbook_lib.errors import ParameterError
+
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ParameterError(f"{path}: not a TOML file with parameters: {error}") from error
