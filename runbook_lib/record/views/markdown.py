@@ -9,7 +9,8 @@ from typing import Any
 from runbook_lib.model import show
 from runbook_lib.model.times import clock, duration, relative
 from runbook_lib.record.record import Record
-from runbook_lib.record.views.headline import headline, quantity, since
+from runbook_lib.record.views.headline import headline, quantity
+from runbook_lib.record.views.impact import impact
 from runbook_lib.record.views.timeline import timeline, zero
 
 # An underscore inside a word is plain text in GitHub's Markdown; names stay searchable when it is left alone.
@@ -147,14 +148,8 @@ def _facts(record: Record) -> str:
 
 
 def _impact(record: Record) -> str:
-    symptom = record.symptom
-    lines = []
-    if symptom:
-        lines.append(f"- {md(symptom['title'])}")
-        began, end = since(symptom), record.ended
-        held = (record.verification or {}).get("status") == "held"
-        if began and end:
-            lines.append(f"- From {clock(began)} to {clock(end) if held else 'at least ' + clock(end)} UTC")
+    lines = [f"- {md(record.symptom['title'])}"] if record.symptom else []
+    lines += [f"- {name}: {md(fact)}" for name, fact in impact(record)]
     lines.append(f"- {TODO}: users and requests affected, support contacts, money")
     return _section("Impact", lines)
 

@@ -16,6 +16,7 @@ from runbook_lib.model.times import clock, duration, parse_rfc3339, relative, rf
 from runbook_lib.model.units import format_value
 from runbook_lib.record.record import Picture, Record
 from runbook_lib.record.views.headline import headline, quantity
+from runbook_lib.record.views.impact import impact
 from runbook_lib.record.views.timeline import changes, timeline, zero
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def report(record: Record) -> str:
         important=[one for one in moments if one.important],
         rest=[one for one in moments if not one.important],
         changes=changes(record),
+        impact=impact(record),
         pictures=[(one, address) for one in record.pictures if (address := data_address(one))],
         symptom=record.symptom,
         context=[one for one in record.findings if one.get("role") == "context"],
@@ -117,13 +119,14 @@ def stamp(value: datetime | str | None) -> str:
 
 @cache
 def _template(name: str) -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import ChainableUndefined, Environment, PackageLoader
     from markupsafe import Markup
 
     environment = Environment(
         loader=PackageLoader("runbook_lib.record.views"),
         autoescape=True,
-        undefined=StrictUndefined,
+        # A journal of another version may lack a member: the page shows the rest.
+        undefined=ChainableUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
