@@ -233,12 +233,22 @@ def make(kept: Kept, window: Window) -> Iterator[Make]:
         one.close()
 
 
-@pytest.fixture
-def dead_port() -> int:
-    """A port on which nobody listens."""
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def dead_port() -> int:
+    """A port on which nobody listens."""
+    return _free_port()
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Finds ports on which nobody listens."""
+    return _free_port
 
 
 @pytest.fixture(scope="session")
@@ -278,6 +288,7 @@ class Proxy:
         self.connections = 0
         #: Requests that hold these bytes are forwarded and counted; their answer is replaced by a reset.
         self.drop_after = b""
+        self.drop_all = False
         self.matched = 0
         self.swallow = False
         self._sockets: list[socket.socket] = []
@@ -305,7 +316,7 @@ class Proxy:
     def _answers(self, client: socket.socket, server: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := server.recv(65536):
-                if self.matched:
+                if self.matched or self.drop_all:
                     # SO_LINGER 0 makes close() send RST instead of FIN.
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
                     break
