@@ -107,6 +107,11 @@ class Cluster:
                     found.append(f"{pod['metadata']['name']}: {waiting.get('reason')} {waiting.get('message', '')}")
         return "; ".join(found) or f"{len(pods)} pods, none of which says why"
 
+    def delete_pods(self) -> None:
+        """Delete all pods of the namespace at once: without their node nobody would confirm their end."""
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
+        self.request("DELETE", f"/api/v1/namespaces/{NAMESPACE}/pods", body)
+
     def prepare(self, credentials: Mapping[str, str]) -> None:
         """Create namespace, roles and the Secret that the release reads its credentials from.
 
@@ -150,25 +155,21 @@ def write_tokens(path: Path) -> dict[str, str]:
     return tokens
 
 
-def write_kubeconfig(path: Path, server: str, user: str, token: str, base: Path | None = None) -> None:
-    """Write a kubeconfig (JSON is YAML) with a token.
+def write_kubeconfig(path: Path, user: str, token: str, base: Path) -> None:
+    """Write a kubeconfig (JSON is YAML) for a user with a token.
 
     Args:
         path: file to write, 0600.
-        server: address of the API server.
         user: name of the user.
         token: the user's bearer token.
-        base: kubeconfig whose cluster settings (CA) are taken over; None for plain HTTP.
+        base: kubeconfig whose cluster (address, certificate to trust) is taken over.
     """
-    cluster: dict[str, Any] = {"server": server}
-    if base is not None:
-        import yaml
+    import yaml
 
-        cluster = yaml.safe_load(base.read_text(encoding="utf-8"))["clusters"][0]["cluster"]
     content = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "lab", "cluster": cluster}],
+        "clusters": [{"name": "lab", "cluster": yaml.safe_load(base.read_text())["clusters"][0]["cluster"]}],
         "users": [{"name": user, "user": {"token": token}}],
         "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": user, "namespace": NAMESPACE}}],
         "current-context": "lab",

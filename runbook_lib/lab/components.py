@@ -20,6 +20,9 @@ SCRAPE_SECONDS = 2.0
 #: While `up` measures what the history is drawn from: four intervals must not take eight seconds.
 WARM_UP_SCRAPE_SECONDS = 0.5
 READY_SECONDS = 30.0
+NODE = "lab-node"
+#: CPU that the sessions of the service's database role share: a small database server.
+DATABASE_CORES = 0.5
 #: Seconds for which a condition must hold before an alert fires, and the range of its rates.
 ALERT_FOR_SECONDS = 60.0
 _LATENCY = (
@@ -116,11 +119,16 @@ class Spawner:
         """The service that ``api`` depends on."""
         return self.python("payments", "runbook_lib.lab.service.payments", "--port", str(port))
 
+    def quota(self, postmaster: int) -> Process:
+        """The CPU quota of the database's role ``app``."""
+        arguments = ["--pid", str(postmaster), "--role", "app", "--cores", f"{DATABASE_CORES:g}"]
+        return self.python("quota", "runbook_lib.lab.quota", *arguments)
+
     def node(self, kubeconfig: Path, port: int, balancer_port: int) -> Process:
         """The node agent with the Service balancer."""
         folder = self.directory / "node"
         folder.mkdir(mode=0o700, exist_ok=True)
-        arguments = ["--kubeconfig", str(kubeconfig), "--name", "lab-node", "--port", str(port)]
+        arguments = ["--kubeconfig", str(kubeconfig), "--name", NODE, "--port", str(port)]
         arguments += ["--balancer-port", str(balancer_port), "--dir", str(folder)]
         return self.python("node", "runbook_lib.lab.node", *arguments)
 

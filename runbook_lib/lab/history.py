@@ -22,7 +22,7 @@ from runbook_lib.errors import LabError
 from runbook_lib.lab.metrics import remote_write
 from runbook_lib.lab.metrics.labels import METRIC_NAME, Labels, make_labels
 
-STEP_SECONDS = 10
+STEP_SECONDS = 15
 MARK = "lab_history_backfilled"
 #: Intervals between two scrapes that the history is drawn from.
 INTERVALS = 4
@@ -54,21 +54,32 @@ class Measured:
     interval_seconds: float
 
 
-def wait_settled(metrics_url: str, scrape_seconds: float, timeout_seconds: float = 10.0) -> bool:
-    """Wait until the lab was measured healthy over all intervals that the history is drawn from.
+def wait_settled(metrics_url: str, scrape_seconds: float, timeout_seconds: float = 30.0) -> bool:
+    """Wait until every target was scraped often enough, then until the service was healthy in all those intervals.
+
+    Args:
+        metrics_url: base address of the store.
+        scrape_seconds: length of one interval.
+        timeout_seconds: for the scrapes; a third of it again for the service.
 
     Returns:
-        False when it still was not after the timeout, as on a machine that is busy with other things.
+        False when the service still was not healthy, as on a machine that is busy with other things.
+
+    Raises:
+        LabError: a target could not be scraped in time; names it.
     """
-    window = f"{round((INTERVALS + 0.5) * scrape_seconds * 1000)}ms"
-    deadline = time.monotonic() + timeout_seconds
-    while time.monotonic() < deadline:
-        rows = _query(metrics_url, _P95 % window)
-        enough = _query(metrics_url, f'min(count_over_time(up{{job="api"}}[{window}])) >= {INTERVALS}')
-        if enough and rows and float(rows[0]["value"][1]) < SETTLED_SECONDS:
-            return True
-        time.sleep(scrape_seconds / 2)
-    return False
+    scraped = f"min(sum_over_time(up[1m])) >= {INTERVALS + 1}"
+    settled = f"{_P95 % f'{round((INTERVALS + 0.5) * scrape_seconds * 1000)}ms'} < {SETTLED_SECONDS}"
+    for condition, seconds in ((scraped, timeout_seconds), (settled, timeout_seconds / 3)):
+        deadline = time.monotonic() + seconds
+        while not _query(metrics_url, condition):
+            if time.monotonic() > deadline:
+                if condition is settled:
+                    return False
+                missing = [row["metric"] for row in _query(metrics_url, f"sum_over_time(up[1m]) <= {INTERVALS}")]
+                raise LabError(f"metrics: not scraped {INTERVALS + 1} times within {seconds:g} s: {missing}")
+            time.sleep(scrape_seconds / 5)
+    return True
 
 
 def backfill(metrics_url: str, seconds: int, *, seed: int = 1) -> int:

@@ -94,6 +94,14 @@ class Helm:
         else:
             self._call("rollback", revision=revision, force_conflicts=force_conflicts)
 
+    def uninstall(self) -> None:
+        """Remove the release and its history; nothing happens when there is none."""
+        if self.backend == "command":
+            argv = ["helm", "uninstall", RELEASE, *self._target(), "--ignore-not-found"]
+            _run(argv, "", self.deadline_seconds)
+        else:
+            self._call("uninstall")
+
     def history(self) -> list[dict[str, Any]]:
         """All revisions, oldest first."""
         if self.backend == "command":
@@ -171,6 +179,9 @@ def _operation(request: Mapping[str, Any], config: Any, helm: Any, native: Any) 
     verb, chart = request["verb"], request["chart"]
     if verb == "history":
         return config.history(RELEASE)
+    if verb == "uninstall":
+        config.uninstall(RELEASE, ignore_not_found=True)
+        return None
     if verb == "rollback":
         options = {"version": request["revision"], "force_conflicts": request["force_conflicts"]}
         native.call_status("helm_rollback", config._raw(), RELEASE, json.dumps(options))

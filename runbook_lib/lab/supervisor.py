@@ -6,6 +6,7 @@ exists. A later ``up`` or ``down`` finds them by that list and by the mark in th
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -83,8 +84,10 @@ def down(directory: Path) -> None:
     if not directory.exists():
         return
     with states.locked(directory):
-        states.stop_all(directory)
         found = states.load(directory)
+        if found is not None and found.details.get("real_cluster"):
+            _leave_cluster(Path(found.urls["kubeconfig"]))
+        states.stop_all(directory)
         if found is not None:
             found.state = "stopped"
             found.faults = {}
@@ -173,24 +176,30 @@ class Launch:
         process = postgres.start()
         states.record(self.directory, process.record)
         postgres.prepare()
+        self._started(self._spawn.quota(process.pid))
 
     def _start_valkey(self, valkey: Valkey) -> None:
         states.record(self.directory, valkey.start().record)
 
     def _start_cluster(self, kubeconfig: Path | None) -> tuple[Path, Process | None]:
-        """Kubeconfigs of administrator, reader and actor; the emulator, or a real API server that is there already."""
+        """Start the emulator, or take the API server that is there; write the kubeconfigs."""
         admin = self.directory / "kubeconfig"
         if kubeconfig is not None:
             cluster.write_private(admin, kubeconfig.read_text(encoding="utf-8"))
             return admin, None
-        port = self.state.ports["kubernetes"]
-        server = f"http://127.0.0.1:{port}"
-        tokens = cluster.write_tokens(self.directory / "kubernetes" / "tokens.csv")
-        process = self._started(self._spawn.controlplane(port))
-        for name, user in (("", "admin"), ("reader.", "runbook-reader"), ("actor.", "runbook-actor")):
-            cluster.write_kubeconfig(self.directory / f"{name}kubeconfig", server, user, tokens[user])
-        node = self.directory / "kubernetes" / "node.kubeconfig"
-        cluster.write_kubeconfig(node, server, "lab-node", tokens["lab-node"])
+        folder = self.directory / "kubernetes"
+        tokens = cluster.write_tokens(folder / "tokens.csv")
+        process = self._started(self._spawn.controlplane(self.state.ports["kubernetes"]))
+        base = folder / "admin.kubeconfig"
+        process.wait_until(lambda: base.exists() and bool(base.read_text()), components.READY_SECONDS)
+        users = {
+            admin: "admin",
+            self.directory / "reader.kubeconfig": "runbook-reader",
+            self.directory / "actor.kubeconfig": "runbook-actor",
+            folder / "node.kubeconfig": "lab-node",
+        }
+        for path, user in users.items():
+            cluster.write_kubeconfig(path, user, tokens[user], base)
         return admin, process
 
     def _node_kubeconfig(self, kubeconfig: Path | None) -> Path:
@@ -207,7 +216,12 @@ class Launch:
                 for name in ("reader", "actor"):
                     token = kubernetes.service_account_token(f"runbook-{name}")
                     path = self.directory / f"{name}.kubeconfig"
-                    cluster.write_kubeconfig(path, "", f"runbook-{name}", token, base=admin)
+                    cluster.write_kubeconfig(path, f"runbook-{name}", token, admin)
+        if api is None:
+            self.state.details["real_cluster"] = True
+            Helm(admin).uninstall()  # left by a lab that was killed
+            with cluster.Cluster(admin) as kubernetes:
+                kubernetes.delete_pods()
         shutil.copytree(Helm(admin).chart, self.directory / "helm" / "api")
         self.state.values = {
             "image": {"tag": IMAGE_TAG},
@@ -239,6 +253,7 @@ class Launch:
         """Note for each component whether it is real or emulated, and its version."""
         kinds = {
             "postgres": "real",
+            "quota": "real",
             "valkey": "real",
             "kubernetes": "real" if kubeconfig else "emulated",
             "metrics": "real" if binary else "emulated",
@@ -251,6 +266,15 @@ class Launch:
         }
         for name, kind in kinds.items():
             self.state.components[name] = {"kind": kind, "version": version_of(name, self.state)}
+
+
+def _leave_cluster(kubeconfig: Path) -> None:
+    """Take the lab's release and node out of an API server that outlives the lab, as far as it still answers."""
+    with contextlib.suppress(LabError):
+        Helm(kubeconfig, deadline_seconds=15).uninstall()
+        with cluster.Cluster(kubeconfig) as kubernetes:
+            kubernetes.delete_pods()
+            kubernetes.request("DELETE", f"/api/v1/nodes/{components.NODE}")
 
 
 def _alive(directory: Path) -> bool:
