@@ -23,28 +23,28 @@ def cache(info: Evidence | Gap, slowlog: Given = None, latency: Given = None) ->
     """Look for a cause in the cache.
 
     Args:
-        info: fields of ``INFO`` with the changes between two readings.
+        info: two readings of ``INFO``: rates, ratios and limits.
         slowlog: slow commands, one row each: ``at`` (epoch seconds), ``seconds``, ``command``.
         latency: answers to ``PING`` as measured, seconds.
 
     Returns:
         ``redis.slow``, ``redis.evicting`` and ``redis.saturated``, each found or ruled out by its number.
     """
-    findings = list(_slow(info, slowlog, latency))
+    findings = list(_slow(slowlog, latency))
     if isinstance(info, Gap):
         return (*findings, untold("whether the cache evicts or is saturated", info))
     slow = any(one.cause == "redis.slow" and one.role is Role.CAUSE for one in findings)
     return (*findings, _evicting(info), _saturated(info, slow))
 
 
-def _slow(info: Evidence | Gap, slowlog: Given, latency: Given) -> list[Finding]:
+def _slow(slowlog: Given, latency: Given) -> list[Finding]:
     """``redis.slow`` from the log of slow commands and from what a PING takes."""
     if slowlog is None and latency is None:
         return []
     given = [one for one in (slowlog, latency) if isinstance(one, Evidence)]
     if not given:
         return [untold("whether the cache is slow", next(one for one in (latency, slowlog) if isinstance(one, Gap)))]
-    commands = _recent(slowlog, info)
+    commands = _recent(slowlog)
     share = _blocked_share(commands)
     slowest = max(commands, key=lambda one: (one.seconds, one.name), default=None)
     ping = _ping(latency)
@@ -85,7 +85,7 @@ class _Command:
     age_seconds: float
 
 
-def _recent(slowlog: Given, info: Evidence | Gap) -> list[_Command]:
+def _recent(slowlog: Given) -> list[_Command]:
     """Slow commands of the last minutes; the log's times are the cache's own clock."""
     if not isinstance(slowlog, Evidence):
         return []
@@ -96,8 +96,9 @@ def _recent(slowlog: Given, info: Evidence | Gap) -> list[_Command]:
         if at is None or seconds is None or seconds < THRESHOLDS["command_seconds"].value:
             continue
         if now - at <= _RECENT_SECONDS:
-            who = str(row.get("client_name") or row.get("client") or "")
-            commands.append(_Command(at, seconds, str(row.get("command") or "?"), who, max(now - at, 0.0)))
+            who = str(row.get("client") or "")
+            name = " ".join(str(row.get(key)) for key in ("command", "key") if row.get(key))
+            commands.append(_Command(at, seconds, name or "?", who, max(now - at, 0.0)))
     return commands
 
 
@@ -109,70 +110,57 @@ def _blocked_share(commands: list[_Command]) -> float:
     """
     if not commands:
         return 0.0
-    span = max(max(one.age_seconds + one.seconds for one in commands), _LEAST_SPAN_SECONDS)
+    span = max(*(one.age_seconds + one.seconds for one in commands), _LEAST_SPAN_SECONDS)
     return min(math.fsum(one.seconds for one in commands) / span, 1.0)
 
 
 def _ping(latency: Given) -> float | None:
     """The median of what PING took, seconds: one slow answer is as likely our own machine's doing."""
-    if not isinstance(latency, Evidence):
-        return None
-    if latency.series:
-        values = [v for one in latency.series for _, v in one.points()]
-        return statistics.median(values) if values else None
-    return number(latency.document, "median_seconds")
+    values = [v for one in latency.series for _, v in one.points()] if isinstance(latency, Evidence) else []
+    return statistics.median(values) if values else None
 
 
 def _evicting(info: Evidence) -> Finding:
     fields = info.document
-    evicted = number(fields, "evicted_keys_delta")
-    used, limit = number(fields, "used_memory"), number(fields, "maxmemory")
+    evicted, memory, hits = (number(fields, key) for key in ("evicted_per_second", "memory_ratio", "hit_ratio"))
+    refused = _refuses_writes(fields, memory)
     if evicted is None:
         return untold("whether the cache evicts", info)
-    ratio = used / limit if used is not None and limit else None
-    misses, earlier = _miss_ratios(fields)
-    parts = [f"{evicted:.0f} entries evicted between two readings"]
-    parts += [f"memory {format_value(ratio, 'ratio')} full"] if ratio is not None else ["no memory limit"]
+    misses = 1 - hits if hits is not None else None
+    parts = [f"{format_value(evicted, '1/s')} entries evicted"]
+    parts += [f"memory {format_value(memory, 'ratio')} full"] if memory is not None else ["no memory limit"]
     parts += [f"{format_value(misses, 'ratio')} of reads miss"] if misses is not None else []
-    parts += [f"{format_value(earlier, 'ratio')} before"] if misses is not None and earlier is not None else []
-    title = ", ".join(parts)
-    rose = misses is not None and (
-        misses >= THRESHOLDS["miss_ratio"].value or (earlier is not None and misses >= 2 * earlier > 0)
-    )
+    parts += ["writes are refused (noeviction)"] if refused else []
     observed = Quantity(misses, "ratio")
+    missing = misses is not None and misses >= THRESHOLDS["miss_ratio"].value
     # A full cache that evicts what nobody asks for does its work; it is at fault when reads miss.
-    if evicted <= 0 or not rose:
-        return ruled_out("redis.evicting", title, info, observed=observed, limit="miss_ratio")
+    if not refused and not (evicted > 0 and missing):
+        return ruled_out("redis.evicting", ", ".join(parts), info, observed=observed, limit="miss_ratio")
     return found(
         "redis.evicting",
         Severity.CRITICAL,
-        title,
+        ", ".join(parts),
         info,
         observed=observed,
         limit="miss_ratio",
         confidence=0.85,
-        subject={"evicted": evicted, "maxmemory_policy": fields.get("maxmemory_policy")},
+        subject={"evicted_per_second": evicted, "maxmemory_policy": fields.get("maxmemory_policy")},
     )
 
 
-def _miss_ratios(fields: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """Share of reads that miss: between the two readings, and since the start."""
-    pairs = (("keyspace_hits_delta", "keyspace_misses_delta"), ("keyspace_hits", "keyspace_misses"))
-    ratios = []
-    for hits, misses in ((number(fields, a), number(fields, b)) for a, b in pairs):
-        total = (hits or 0.0) + (misses or 0.0)
-        ratios.append((misses or 0.0) / total if total > 0 else None)
-    return ratios[0], ratios[1]
+def _refuses_writes(fields: Mapping[str, Any], memory: float | None) -> bool:
+    """Full, not allowed to evict, and answering with errors: full all the same."""
+    full = (memory or 0.0) >= THRESHOLDS["memory_ratio"].value
+    return full and fields.get("maxmemory_policy") == "noeviction" and (number(fields, "errors_per_second") or 0.0) > 0
 
 
 def _saturated(info: Evidence, slow: bool) -> Finding:
     fields = info.document
-    cpu, rejected = number(fields, "cpu_ratio"), number(fields, "rejected_connections_delta")
-    clients, most = number(fields, "connected_clients"), number(fields, "maxclients")
-    share = clients / most if clients is not None and most else None
+    cpu, share = number(fields, "cpu_ratio"), number(fields, "clients_ratio")
+    rejected = number(fields, "rejected_connections_per_second")
     parts = [f"the main thread uses {format_value(cpu, 'ratio')} of a processor"] if cpu is not None else []
-    parts += [f"{clients:.0f} of {most:.0f} connections"] if share is not None else []
-    parts += [f"{rejected:.0f} connections rejected between two readings"] if rejected is not None else []
+    parts += [f"{format_value(share, 'ratio')} of the connections are taken"] if share is not None else []
+    parts += [f"{format_value(rejected, '1/s')} connections are rejected"] if rejected else []
     if not parts:
         return untold("whether the cache is saturated", info)
     full = (share or 0.0) >= THRESHOLDS["cache_clients_ratio"].value or (rejected or 0.0) > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from datetime import datetime
 
@@ -25,11 +26,12 @@ def saturated(
         throttled: share of throttled periods by pod, 0 to 1.
         time_in_dependencies: seconds per second that requests wait for other systems, by dependency; shown beside
             the finding, because waiting for others is what rules a CPU-bound service out.
-        traffic: requests per second, to say what a request waits on average.
+        traffic: requests per second, to say what a request waits on average, and whether each costs more than before.
 
     Returns:
         ``app.cpu_bound`` when half of the pods or more reach 90 % of their limit or are stopped in a quarter of the
-        periods; else ruled out; unknown without either evidence.
+        periods; else ruled out; unknown without either evidence. ``subject`` names the ``pods`` and ``work_factor``:
+        processor time for each request as a multiple of before.
     """
     usable = [one for one in (cpu, throttled) if isinstance(one, Evidence) and _levels(one)]
     if not usable:
@@ -57,7 +59,7 @@ def saturated(
             limit=limit,
             since=_since(usable),
             confidence=0.8 if busy and held else 0.7,
-            subject={"pods": hot},
+            subject={"pods": hot, "work_factor": _work_factor(cpu, traffic)},
         ),
     )
 
@@ -93,6 +95,20 @@ def _since(usable: list[Evidence]) -> datetime | None:
     """The earlier of the moments at which use or throttling rose to the present level."""
     shifts = [last_rise(_mean_line(one)) for one in usable]
     return min((shift.since for shift in shifts if shift), default=None)
+
+
+def _work_factor(cpu: Evidence | Gap, traffic: Given) -> float:
+    """Processor time for each request, now as a multiple of before; 1 when it cannot be told.
+
+    A sum over pods: ten pods at half their limit work as much as five at all of it. A limit caps what is seen, so the
+    true factor may be larger.
+    """
+    if not isinstance(cpu, Evidence) or not isinstance(traffic, Evidence) or not has_samples(traffic):
+        return 1.0
+    rates = dict(combined(traffic.series))
+    each = [(t, use / rates[t]) for t, use in combined(cpu.series) if rates.get(t, 0.0) > 0]
+    shift = last_rise(each)
+    return round(shift.factor, 2) if shift and math.isfinite(shift.factor) else 1.0
 
 
 def _mean_line(evidence: Evidence) -> Points:

@@ -76,7 +76,8 @@ def _judge(latency: Evidence, line: _Line, others: list[_Line], objective_second
     observed = Quantity(line.level, "s")
     before = f", from {format_value(line.shift.before, 's')}" if line.shift else ""
     title = f"calls to {line.name} take {format_value(line.level, 's')}{before}"
-    if line.level < limit or (line.shift is not None and line.factor < factor):
+    # Without a past to compare with, only a call that takes the whole objective by itself is slow.
+    if line.level < (limit if line.shift else objective_seconds) or (line.shift is not None and line.factor < factor):
         return ruled_out("dependency.slow", title, latency, observed=observed, limit="dependency_share")
     # A service that is short of processor time measures every call as slow: one cause, seen from inside. A real
     # culprit stands out against the calls that nothing is wrong with.

@@ -51,7 +51,7 @@ def shifted_after(signal: Evidence | Gap, rollouts: Evidence | Gap) -> tuple[Fin
 
 
 def _revisions(rollouts: Evidence) -> list[dict[str, Any]]:
-    """The rows with a start time, by start time; each with the revision before it, ``{}`` for the first."""
+    """The rows with a start time as they went live, each with the one before it; ``{}`` before the first."""
     rows = [row for row in rollouts.table.records() if _number(row.get("started_at")) is not None]
     ordered: list[dict[str, Any]] = sorted(
         (dict(row, started_at=_number(row["started_at"])) for row in rows),
@@ -84,7 +84,7 @@ def _alignment(signal: Evidence, rollouts: Evidence, known: list[dict[str, Any]]
         return ruled_out("app.bad_release", f"{rose}; no release came before that", signal, rollouts)
     newest, live = suspects[-1], max(known, key=_order)
     if live["started_at"] < newest["started_at"]:
-        title = f"{rose}; revision {_name(live)} serves again, which is older"
+        title = f"{rose}; revision {_name(live)} serves again, whose pods are older"
         return ruled_out("app.bad_release", title, signal, rollouts)
     lag = max(shift.at - newest["started_at"], 0.0)
     observed = Quantity(lag, "s")
@@ -93,6 +93,7 @@ def _alignment(signal: Evidence, rollouts: Evidence, known: list[dict[str, Any]]
         return ruled_out("app.bad_release", after, signal, rollouts, observed=observed, limit="release_seconds")
     changed = newest.get("image") != newest["before"].get("image")
     title = f"{after} replaced {_name(newest['before'])}" if changed else f"{after}: same image, other configuration"
+    prompt = lag <= THRESHOLDS["prompt_seconds"].value
     return found(
         "app.bad_release",
         Severity.CRITICAL if changed else Severity.NOTE,
@@ -102,8 +103,9 @@ def _alignment(signal: Evidence, rollouts: Evidence, known: list[dict[str, Any]]
         observed=observed,
         limit="release_seconds",
         since=_began(newest, shift),
-        confidence=0.85 if lag <= THRESHOLDS["release_seconds"].value / 2 else 0.65,
-        subject={**_subject(newest), "coincides": True},
+        # What is wrong with a release shows when its first pod serves; what shows later needs another reason, too.
+        confidence=0.85 if prompt else 0.55,
+        subject={**_subject(newest), "coincides": True, "prompt": prompt},
         role=Role.CAUSE if changed else Role.CONTEXT,
     )
 

@@ -5,414 +5,116 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
-from runbook_lib.analysis.dependency import kind_of
-from runbook_lib.model import Finding, Gap
-
-_UNREACHABLE = ("unreachable", "timeout")
-#: Rates look back a minute and are sampled in steps: times closer than this are not told apart.
-_SLACK = timedelta(seconds=90)
-#: Work for each request that grew by this much is no matter of more requests.
-_WORK_FACTOR = 1.5
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """All that is known when one finding is held against another.
-
-    Args:
-        causes: every finding that claims a cause.
-        gaps: what could not be read.
-    """
-
-    causes: Sequence[Finding]
-    gaps: Sequence[Gap]
-
-    def silent(self, source: str) -> bool:
-        """Whether ``source`` could not be reached by ourselves either."""
-        return any(gap.source == source and gap.kind in _UNREACHABLE for gap in self.gaps)
-
-    def has(self, *causes: str) -> bool:
-        """Whether any of ``causes`` is claimed."""
-        return any(one.cause in causes for one in self.causes)
-
-
-Condition = Callable[[Finding, Finding, Scene], bool]
+from runbook_lib.analysis.conditions import (
+    ALWAYS,
+    ASKED_FOR,
+    CACHE_ANSWERS,
+    CACHE_SILENT,
+    DATABASE,
+    DATABASE_ANSWERS,
+    DATABASE_SILENT,
+    FOREIGN,
+    NOT_IDLE,
+    NOT_LATER,
+    OUTSIDE,
+    POOL,
+    PROMPT,
+    SAME_SESSION,
+    SAME_WORK,
+    SERVER,
+    STORE,
+    Condition,
+    Scene,
+)
+from runbook_lib.model import Finding
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One cause explains others.
+    """Some causes explain others.
 
     Args:
-        root: cause id that explains.
-        victims: cause ids that it explains.
+        roots: cause ids that explain.
+        victims: cause ids that they explain.
+        when: condition on root, victim and everything else.
         because: the reason.
-        when: condition on root, victim and everything else; empty text in ``condition`` when there is none.
-        condition: the condition in words.
     """
 
-    root: str
+    roots: tuple[str, ...]
     victims: tuple[str, ...]
+    when: Condition
     because: str
-    condition: str = ""
-    when: Condition = lambda _root, _victim, _scene: True
 
     def explains(self, root: Finding, victim: Finding, scene: Scene) -> bool:
         """Whether ``root`` accounts for ``victim``."""
-        return root.cause == self.root and victim.cause in self.victims and self.when(root, victim, scene)
+        return root.cause in self.roots and victim.cause in self.victims and self.when.holds(root, victim, scene)
 
 
-def _same_session(root: Finding, victim: Finding, _scene: Scene) -> bool:
-    """The victim's session is the root's, or one that the root blocks."""
-    pids = {root.subject.get("pid"), *root.subject.get("victims", ())}
-    return victim.subject.get("pid") in pids
-
-
-def _pool(_root: Finding, victim: Finding, _scene: Scene) -> bool:
-    return victim.subject.get("scope") == "pool"
-
-
-def _pool_or_working(_root: Finding, victim: Finding, _scene: Scene) -> bool:
-    """The service's pool, or a server whose sessions work or wait rather than sit idle."""
-    return victim.subject.get("scope") == "pool" or victim.subject.get("idle_share", 1.0) < 0.5
-
-
-def _on_database(_root: Finding, victim: Finding, _scene: Scene) -> bool:
-    return kind_of(str(victim.subject.get("dependency", ""))) == "database"
-
-
-def _on_cache(_root: Finding, victim: Finding, _scene: Scene) -> bool:
-    return kind_of(str(victim.subject.get("dependency", ""))) == "cache"
-
-
-def _on_store(root: Finding, victim: Finding, scene: Scene) -> bool:
-    return _on_database(root, victim, scene) or _on_cache(root, victim, scene)
-
-
-def _server(root: Finding, _victim: Finding, _scene: Scene) -> bool:
-    return root.subject.get("scope") == "server"
-
-
-def _server_on_database(root: Finding, victim: Finding, scene: Scene) -> bool:
-    return _server(root, victim, scene) and (victim.subject.get("scope") == "pool" or _on_database(root, victim, scene))
-
-
-def _database_answers(_root: Finding, _victim: Finding, scene: Scene) -> bool:
-    """We reach the database ourselves, so calls that fail are the service's or the statements', not an outage."""
-    return not scene.silent("postgres")
-
-
-def _cache_answers(_root: Finding, _victim: Finding, scene: Scene) -> bool:
-    return not scene.silent("redis")
-
-
-def _not_later(root: Finding, victim: Finding, _scene: Scene) -> bool:
-    """The root did not begin after its victim, as far as both times are known."""
-    return root.since is None or victim.since is None or root.since <= victim.since + _SLACK
-
-
-def _same_work(_root: Finding, victim: Finding, scene: Scene) -> bool:
-    """A request costs the processor what it did before, so more requests are enough to explain it."""
-    cpu = next((one for one in scene.causes if one.cause == "app.cpu_bound"), victim)
-    return float(cpu.subject.get("work_factor", 1.0)) < _WORK_FACTOR
-
-
-def _outside(_root: Finding, _victim: Finding, scene: Scene) -> bool:
-    """Nothing inside the service changed: neither its processor time nor errors of its own."""
-    return not scene.has("app.cpu_bound", "app.errors", "app.crash_loop")
-
-
-def _of_others(root: Finding, victim: Finding, scene: Scene) -> bool:
-    return not root.subject.get("own", False) and _outside(root, victim, scene)
-
-
-def _not_on_purpose(_root: Finding, victim: Finding, _scene: Scene) -> bool:
-    """Pods are missing though they were asked for; a smaller number asked for is a decision, not an effect."""
-    return not victim.subject.get("scaled_down", False)
-
-
-_DATABASE_EFFECTS = "statements that wait or crawl hold the pool's connections, time out, and turn pods unready"
+_IDLE, _LOCK, _LONG, _SLOW = "db.idle_in_transaction", "db.lock_contention", "db.long_query", "db.slow_query"
+_FULL, _NO_DATABASE, _NO_CACHE = "db.connections_saturated", "db.unreachable", "redis.unreachable"
+_ERRORS, _MISSING, _LOOP, _CPU = "app.errors", "app.replicas_missing", "app.crash_loop", "app.cpu_bound"
+_RELEASE, _SURGE, _DEPENDENCY = "app.bad_release", "traffic.surge", "dependency.slow"
+_STATEMENTS = (_IDLE, _LOCK, _LONG, _SLOW)
+_CACHE = ("redis.slow", "redis.evicting", "redis.saturated")
 
 RULES: tuple[Rule, ...] = (
-    Rule(
-        "db.idle_in_transaction",
-        ("db.lock_contention", "db.long_query"),
-        "the session that does nothing holds the locks the others wait for",
-        "same session",
-        _same_session,
-    ),
-    Rule(
-        "db.lock_contention",
-        ("db.long_query",),
-        "a statement that holds or waits for the lock is long because of it",
-        "same session",
-        _same_session,
-    ),
-    *(
-        rule
-        for root in ("db.idle_in_transaction", "db.lock_contention", "db.long_query", "db.slow_query")
-        for rule in (
-            Rule(
-                root,
-                ("db.connections_saturated",),
-                "Little's law: connections held longer are more connections held",
-                "the pool, or a server whose sessions are not idle",
-                _pool_or_working,
-            ),
-            Rule(root, ("dependency.slow",), "the service sees the database as slow", "the database", _on_database),
-            Rule(root, ("db.unreachable",), "statements time out", "the database answers us", _database_answers),
-            Rule(
-                root, ("app.errors", "app.replicas_missing"), _DATABASE_EFFECTS, "pods still asked for", _not_on_purpose
-            ),
-        )
-    ),
-    *(
-        Rule(root, ("db.slow_query",), "statements that wait or compete are slow", "", lambda _r, _v, _s: True)
-        for root in ("db.idle_in_transaction", "db.lock_contention")
-    ),
-    *(
-        Rule(
-            root,
-            ("app.bad_release",),
-            "the release only coincides: its sessions are not the service's",
-            "another application's sessions, and nothing changed inside the service",
-            _of_others,
-        )
-        for root in ("db.idle_in_transaction", "db.lock_contention", "db.long_query")
-    ),
-    Rule(
-        "db.connections_saturated",
-        ("db.connections_saturated", "dependency.slow"),
-        "the server gives the pool no connection",
-        "server against pool or database calls",
-        _server_on_database,
-    ),
-    Rule(
-        "db.connections_saturated",
-        ("db.unreachable", "app.errors", "app.crash_loop"),
-        "new connections are refused",
-        "the server's connections",
-        _server,
-    ),
-    Rule(
-        "db.connections_saturated",
-        ("app.replicas_missing",),
-        "pods without a connection turn unready",
-        "pods still asked for",
-        _not_on_purpose,
-    ),
-    Rule("db.connections_saturated", ("app.errors",), "requests time out waiting for a connection"),
-    Rule(
-        "db.connections_saturated",
-        ("app.bad_release",),
-        "the release only coincides",
-        "the server's connections, and nothing changed inside the service",
-        lambda r, v, s: _server(r, v, s) and _of_others(r, v, s),
-    ),
-    *(
-        Rule(root, (victim,), "its own checks time out", condition, answers)
-        for root in (
-            "db.connections_saturated",
-            "dependency.slow",
-            "app.replicas_missing",
-            "traffic.surge",
-            "app.cpu_bound",
-        )
-        for victim, condition, answers in (
-            ("db.unreachable", "the database answers us", _database_answers),
-            ("redis.unreachable", "the cache answers us", _cache_answers),
-        )
-    ),
-    Rule("db.unreachable", ("app.errors", "app.crash_loop"), "every request and start that needs the database fails"),
-    Rule(
-        "db.unreachable",
-        ("app.replicas_missing",),
-        "pods without their database turn unready",
-        "pods still asked for",
-        _not_on_purpose,
-    ),
-    Rule(
-        "db.unreachable",
-        ("db.connections_saturated",),
-        "connections that cannot be made are waited for",
-        "the pool",
-        _pool,
-    ),
-    Rule("db.unreachable", ("dependency.slow",), "the service waits for connections", "the database", _on_database),
-    Rule(
-        "db.unreachable",
-        ("app.bad_release",),
-        "the release only coincides",
-        "the database is silent to us too",
-        lambda _r, _v, scene: scene.silent("postgres"),
-    ),
-    Rule(
-        "redis.unreachable",
-        ("app.errors", "app.cpu_bound", "app.crash_loop"),
-        "without its cache the service does all work itself",
-    ),
-    Rule(
-        "redis.unreachable",
-        ("app.replicas_missing",),
-        "pods without their cache turn unready",
-        "pods still asked for",
-        _not_on_purpose,
-    ),
-    Rule(
-        "redis.unreachable",
-        ("db.connections_saturated",),
-        "reads that the cache served go to the database",
-        "the pool",
-        _pool,
-    ),
-    Rule(
-        "redis.unreachable",
-        ("dependency.slow",),
-        "calls wait for the cache, or go to the database instead",
-        "the cache or the database",
-        _on_store,
-    ),
-    Rule("redis.unreachable", ("redis.slow", "redis.saturated", "redis.evicting"), "a cache that is gone is not slow"),
-    Rule(
-        "redis.unreachable",
-        ("app.bad_release",),
-        "the release only coincides",
-        "the cache is silent to us too",
-        lambda _r, _v, scene: scene.silent("redis"),
-    ),
-    *(
-        rule
-        for root in ("redis.slow", "redis.evicting", "redis.saturated")
-        for rule in (
-            Rule(
-                root,
-                ("dependency.slow",),
-                "calls wait for the cache, or miss it and go to the database",
-                "the cache or the database",
-                _on_store,
-            ),
-            Rule(root, ("redis.unreachable",), "calls time out", "the cache answers us", _cache_answers),
-            Rule(
-                root, ("db.connections_saturated",), "requests hold their connection while they wait", "the pool", _pool
-            ),
-            Rule(root, ("app.errors",), "calls time out"),
-            Rule(
-                root, ("app.bad_release",), "the release only coincides", "nothing changed inside the service", _outside
-            ),
-        )
-    ),
-    Rule("redis.slow", ("redis.saturated",), "slow commands take the main thread's time"),
-    Rule(
-        "dependency.slow",
-        ("app.errors", "app.replicas_missing"),
-        "calls time out",
-        "pods still asked for",
-        _not_on_purpose,
-    ),
-    Rule(
-        "dependency.slow",
-        ("db.connections_saturated",),
-        "requests hold their connection while they wait",
-        "the pool",
-        _pool,
-    ),
-    Rule(
-        "dependency.slow",
-        ("app.bad_release",),
-        "the release only coincides",
-        "a dependency of its own kind, and nothing changed inside the service",
-        lambda r, v, s: not _on_store(v, r, s) and _outside(r, v, s),
-    ),
-    Rule(
-        "app.crash_loop",
-        ("app.bad_release", "app.replicas_missing", "app.errors", "app.cpu_bound"),
-        "pods that die do not serve, and the rest carry their load",
-    ),
-    Rule(
-        "app.bad_release",
-        ("app.cpu_bound", "app.errors", "app.replicas_missing"),
-        "the new release needs more or fails",
-        "it began no later",
-        _not_later,
-    ),
-    Rule(
-        "app.bad_release",
-        ("db.connections_saturated",),
-        "the new release loses or holds connections",
-        "the pool, and it began no later",
-        lambda r, v, s: _pool(r, v, s) and _not_later(r, v, s),
-    ),
-    Rule(
-        "app.bad_release",
-        ("db.unreachable", "redis.unreachable"),
-        "the new release asks at the wrong address",
-        "both answer us, and it began no later",
-        lambda r, v, s: not s.silent("postgres") and not s.silent("redis") and _not_later(r, v, s),
-    ),
-    Rule(
-        "app.bad_release",
-        ("dependency.slow",),
-        "the new release asks more of its stores",
-        "the database or the cache, and it began no later",
-        lambda r, v, s: _on_store(r, v, s) and _not_later(r, v, s),
-    ),
-    Rule(
-        "traffic.surge",
-        ("app.cpu_bound",),
-        "more requests need more processor time",
-        "a request costs what it did, and it began no later",
-        lambda r, v, s: _same_work(r, v, s) and _not_later(r, v, s),
-    ),
-    Rule(
-        "traffic.surge", ("app.bad_release",), "the release only coincides", "a request costs what it did", _same_work
-    ),
-    Rule(
-        "traffic.surge",
-        ("db.connections_saturated", "redis.saturated", "app.errors", "app.replicas_missing"),
-        "more requests need more of everything",
-        "it began no later",
-        lambda r, v, s: _not_later(r, v, s) and _not_on_purpose(r, v, s) and v.subject.get("scope") != "server",
-    ),
-    Rule(
-        "traffic.surge",
-        ("dependency.slow",),
-        "more requests ask more of the stores",
-        "the database or the cache",
-        _on_store,
-    ),
-    Rule("app.replicas_missing", ("app.cpu_bound",), "the pods that are left carry the load of all"),
-    Rule(
-        "app.replicas_missing",
-        ("db.connections_saturated",),
-        "the pods that are left carry the load of all",
-        "the pool",
-        _pool,
-    ),
-    Rule("app.replicas_missing", ("app.errors",), "requests find no pod, or one that is overloaded"),
-    Rule(
-        "app.replicas_missing",
-        ("dependency.slow",),
-        "overloaded pods are slow to read answers",
-        "the database or the cache",
-        _on_store,
-    ),
-    Rule(
-        "app.cpu_bound",
-        ("db.connections_saturated",),
-        "a starved process holds its connections longer",
-        "the pool",
-        _pool,
-    ),
-    Rule(
-        "app.cpu_bound",
-        ("dependency.slow",),
-        "a starved process is slow to read answers",
-        "the database or the cache",
-        _on_store,
-    ),
-    Rule("app.cpu_bound", ("app.errors",), "requests time out"),
+    # Within the database: the root of a chain of waits before those who wait.
+    Rule((_IDLE,), (_LOCK, _LONG), SAME_SESSION, "the session that does nothing holds what the others wait for"),
+    Rule((_LOCK,), (_LONG,), SAME_SESSION, "a statement that holds or awaits a lock is long because of it"),
+    Rule((_IDLE, _LOCK), (_SLOW,), ALWAYS, "statements that wait are slow"),
+    Rule(_STATEMENTS, (_FULL,), NOT_IDLE, "Little's law: connections held longer are more connections held"),
+    # From the database to the service.
+    Rule(_STATEMENTS, (_DEPENDENCY,), DATABASE, "the service sees its database as slow"),
+    Rule(_STATEMENTS, (_NO_DATABASE,), DATABASE_ANSWERS, "statements and checks time out"),
+    Rule(_STATEMENTS, (_ERRORS,), ALWAYS, "requests time out"),
+    Rule(_STATEMENTS, (_MISSING,), ASKED_FOR, "pods that wait for the database turn unready"),
+    Rule((_IDLE, _LOCK, _LONG), (_RELEASE,), OUTSIDE, "a session is at fault; the release only coincides"),
+    Rule((_FULL,), (_FULL,), SERVER & POOL, "the server gives the pool no connection"),
+    Rule((_FULL,), (_LOOP,), SERVER, "a pod that gets no connection does not start"),
+    Rule((_FULL,), (_DEPENDENCY,), SERVER & DATABASE, "calls wait for a connection"),
+    Rule((_FULL,), (_RELEASE,), SERVER & OUTSIDE, "others hold the connections; the release only coincides"),
+    Rule((_FULL,), (_ERRORS,), ALWAYS, "requests time out waiting for a connection"),
+    Rule((_FULL,), (_MISSING,), ASKED_FOR, "pods without a connection turn unready"),
+    Rule((_NO_DATABASE,), (_ERRORS, _LOOP), ALWAYS, "requests and starts that need the database fail"),
+    Rule((_NO_DATABASE,), (_MISSING,), ASKED_FOR, "pods without their database turn unready"),
+    Rule((_NO_DATABASE,), (_FULL,), POOL, "requests wait for connections that cannot be made"),
+    Rule((_NO_DATABASE,), (_DEPENDENCY,), DATABASE, "calls wait for a database that is gone"),
+    Rule((_NO_DATABASE,), (_RELEASE,), DATABASE_SILENT, "the database is down; the release only coincides"),
+    # From the cache to the service.
+    Rule((_NO_CACHE,), _CACHE, ALWAYS, "a cache that is gone is not slow"),
+    Rule((_NO_CACHE,), (_ERRORS, _LOOP, _CPU), ALWAYS, "without its cache the service fails or does all work itself"),
+    Rule((_NO_CACHE,), (_RELEASE,), CACHE_SILENT, "the cache is down; the release only coincides"),
+    Rule(("redis.slow",), ("redis.saturated",), ALWAYS, "slow commands take the main thread's time"),
+    Rule(_CACHE, (_NO_CACHE,), CACHE_ANSWERS, "calls and checks time out"),
+    Rule(_CACHE, (_ERRORS,), ALWAYS, "calls time out"),
+    Rule(_CACHE, (_RELEASE,), OUTSIDE, "the cache is at fault; the release only coincides"),
+    Rule((_NO_CACHE, *_CACHE), (_DEPENDENCY,), STORE, "calls wait for the cache, or go to the database instead"),
+    Rule((_NO_CACHE, *_CACHE), (_FULL,), POOL, "reads that the cache served go to the database"),
+    Rule((_NO_CACHE, *_CACHE), (_MISSING,), ASKED_FOR, "pods that wait for their cache turn unready"),
+    # From other dependencies.
+    Rule((_DEPENDENCY,), (_ERRORS,), ALWAYS, "calls time out"),
+    Rule((_DEPENDENCY,), (_MISSING,), ASKED_FOR, "pods that wait turn unready"),
+    Rule((_DEPENDENCY,), (_FULL,), POOL, "requests hold their connection while they wait"),
+    Rule((_DEPENDENCY,), (_RELEASE,), FOREIGN & OUTSIDE, "the dependency is slow; the release only coincides"),
+    # From releases, traffic and capacity.
+    Rule((_LOOP,), (_RELEASE, _MISSING, _ERRORS, _CPU), ALWAYS, "pods that die do not serve, the rest carry the load"),
+    Rule((_RELEASE,), (_CPU, _ERRORS, _MISSING), PROMPT & NOT_LATER, "the new release needs more, or fails"),
+    Rule((_RELEASE,), (_FULL,), POOL & PROMPT & NOT_LATER, "the new release loses or holds connections"),
+    Rule((_RELEASE,), (_DEPENDENCY,), STORE & PROMPT & NOT_LATER, "the new release asks more of its stores"),
+    Rule((_RELEASE,), (_NO_DATABASE,), DATABASE_ANSWERS & PROMPT, "the new release asks at the wrong address"),
+    Rule((_RELEASE,), (_NO_CACHE,), CACHE_ANSWERS & PROMPT, "the new release asks at the wrong address"),
+    Rule((_SURGE,), (_CPU,), SAME_WORK & NOT_LATER, "more requests need more processor time"),
+    Rule((_SURGE,), (_RELEASE,), SAME_WORK, "more requests suffice; the release only coincides"),
+    Rule((_SURGE,), (_FULL,), POOL & NOT_LATER, "more requests need more connections"),
+    Rule((_SURGE,), ("redis.saturated", _ERRORS), NOT_LATER, "more requests need more of everything"),
+    Rule((_SURGE,), (_MISSING,), ASKED_FOR & NOT_LATER, "overloaded pods turn unready"),
+    Rule((_MISSING,), (_CPU, _ERRORS), ALWAYS, "the pods that are left carry the load of all"),
+    Rule((_MISSING,), (_FULL,), POOL, "the pods that are left carry the load of all"),
+    Rule((_CPU,), (_FULL,), POOL, "a starved process holds its connections longer"),
+    Rule((_CPU,), (_ERRORS,), ALWAYS, "requests time out"),
+    Rule((_SURGE, _MISSING, _CPU), (_DEPENDENCY,), STORE, "overloaded pods are slow to read answers"),
+    Rule((_FULL, _DEPENDENCY, _SURGE, _MISSING, _CPU), (_NO_DATABASE,), DATABASE_ANSWERS, "checks time out"),
+    Rule((_FULL, _DEPENDENCY, _SURGE, _MISSING, _CPU), (_NO_CACHE,), CACHE_ANSWERS, "checks time out"),
 )

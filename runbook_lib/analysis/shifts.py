@@ -10,6 +10,7 @@ for detecting change in mean", Annals of Statistics 3 (1975).
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -83,7 +84,7 @@ def segments(points: Points) -> list[Segment]:
     bounds = sorted({0, len(points), *_splits(logs, 0, len(logs))})
     return [
         Segment(points[a][0], points[b - 1][0], statistics.median(values[a:b]), b - a)
-        for a, b in zip(bounds, bounds[1:], strict=False)
+        for a, b in itertools.pairwise(bounds)
     ]
 
 
@@ -193,7 +194,7 @@ def _best_split(logs: Sequence[float]) -> int | None:
 
 def _noise(logs: Sequence[float]) -> float:
     """Standard deviation of neighbouring samples' differences, from their median: a level change barely moves it."""
-    differences = [abs(b - a) for a, b in zip(logs, logs[1:], strict=False)]
+    differences = [abs(b - a) for a, b in itertools.pairwise(logs)]
     # 0.6745 is the median of |N(0, 1)|; a difference of two independent samples has sqrt(2) their deviation. The
     # running median has made neighbours alike, which the factor 2 gives back.
     return max(2 * statistics.median(differences) / 0.6745 / math.sqrt(2), _LEAST_NOISE)

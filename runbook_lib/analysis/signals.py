@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -41,7 +42,7 @@ def end_epoch(evidence: Evidence) -> float:
 
 def step_seconds(points: Sequence[tuple[float, float]]) -> float:
     """The usual distance of two samples, seconds; 0 when there are fewer than two."""
-    distances = [b[0] - a[0] for a, b in zip(points, points[1:], strict=False)]
+    distances = [b[0] - a[0] for a, b in itertools.pairwise(points)]
     return statistics.median(distances) if distances else 0.0
 
 

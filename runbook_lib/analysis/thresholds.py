@@ -52,6 +52,9 @@ THRESHOLDS: Mapping[str, Threshold] = {
     "release_seconds": Threshold(
         300, "s", "a release is suspected when trouble begins within this time after it", "convention: five minutes"
     ),
+    "prompt_seconds": Threshold(
+        120, "s", "trouble that a release brings itself shows when its first pods serve", "convention: two minutes"
+    ),
     "traffic_factor": Threshold(
         1.5, "", "traffic that rose by less is not called a surge", "convention: half as much again"
     ),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from runbook_lib.analysis.rules import RULES, Scene
+from runbook_lib.analysis.conditions import Scene
+from runbook_lib.analysis.rules import RULES
 from runbook_lib.model import Finding, Gap, Role, Severity
 
 _SEVERITIES = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.NOTE)
@@ -20,6 +21,8 @@ OWN_TROUBLE = (
     "db.unreachable",
     "redis.unreachable",
 )
+#: Key of a finding's subject: the root that accounts for it.
+EXPLAINED_BY = "explained_by"
 #: Which system's silence makes a failing dependency an outage.
 _SILENT = {"db.unreachable": "postgres", "redis.unreachable": "redis"}
 
@@ -36,10 +39,10 @@ def weigh(findings: Iterable[Finding], gaps: Iterable[Gap] = ()) -> tuple[Findin
         told, context, and what is ruled out; strongest first within each. The order given does not matter, and
         weighing twice changes nothing.
     """
-    known = sorted(_unique(findings), key=_key)
-    silences = tuple(gaps)
+    known, silences = sorted(_unique(findings), key=_key), tuple(gaps)
     claims = [_calmed(one, known) for one in known if _is_claim(one)]
-    scene = Scene([one for one in claims if one.role is Role.CAUSE], silences)
+    told = [one for one in known if EXPLAINED_BY in one.subject]
+    scene = Scene([*(one for one in claims if one.role is Role.CAUSE), *told], silences)
     claims = [_confirmed(one, scene) for one in claims]
     roots, explained = _explain(claims, scene)
     top = min(roots, key=_key, default=None)
@@ -101,7 +104,8 @@ def _explain(claims: list[Finding], scene: Scene) -> tuple[list[Finding], list[F
     for i, one in enumerate(causes):
         by = explained[i]
         if by:
-            context.append(replace(one, role=Role.CONTEXT, title=f"{one.title} (explained by {by.cause})"))
+            title, subject = f"{one.title} (explained by {by.cause})", {**one.subject, EXPLAINED_BY: by.cause}
+            context.append(replace(one, role=Role.CONTEXT, title=title, subject=subject))
     return [one for i, one in enumerate(causes) if not explained[i]], context
 
 
@@ -133,11 +137,13 @@ def _rank(one: Finding) -> int:
     return {Role.SYMPTOM: 1, Role.CONTEXT: 3, Role.RULED_OUT: 4}[one.role]
 
 
-def _key(one: Finding) -> tuple[int, int, float, str, str]:
+def _key(one: Finding) -> tuple[int, int, float, str, str, str]:
     return (
         _rank(one),
         _SEVERITIES.index(one.severity),
         -one.confidence,
         one.cause,
         one.title,
+        # Only so that the order given never matters.
+        f"{one.since} {sorted(one.subject.items(), key=str)} {one.evidence}",
     )

@@ -4,53 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from runbook_lib.analysis.claims import Given, found, has_samples, ruled_out, untold
-from runbook_lib.analysis.signals import Points, by_label, end_epoch, is_fresh
-from runbook_lib.analysis.thresholds import THRESHOLDS
+from runbook_lib.analysis.crashes import Pods, crashes, stuck
+from runbook_lib.analysis.signals import Points, by_label
 from runbook_lib.model import Evidence, Finding, Gap, Quantity, Severity
-from runbook_lib.model.evidence import Scalar
 from runbook_lib.model.times import clock, from_epoch
 
 _QUESTION = "whether all pods serve"
-#: The kubelet forgets a container's back-off after it ran this long.
-_BACK_OFF_RESET_SECONDS = 600
-#: A pod that restarted and has stayed up for longer is not dying now.
-_YOUNG_SECONDS = 120
-_LOOPING = ("CrashLoopBackOff",)
-_DIED = ("OOMKilled", "Error", "ContainerCannotRun", "DeadlineExceeded", "StartError", "RunContainerError")
-#: A pod that waits for one of these will not start until somebody changes something.
-_CANNOT_START = (
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "InvalidImageName",
-    "CreateContainerConfigError",
-    "CreateContainerError",
-    "ErrImageNeverPull",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Pods:
-    rows: list[Mapping[str, Scalar]]
-    read_at: float
-
-    def with_reason(self, *reasons: str) -> list[Mapping[str, Scalar]]:
-        return [row for row in self.rows if str(row.get("reason") or "") in reasons]
-
-    def looping(self) -> list[Mapping[str, Scalar]]:
-        """Pods in back-off, and pods that restarted repeatedly and lately."""
-        recent = [row for row in self.rows if _count(row.get("restarts")) >= THRESHOLDS["restarts"].value]
-        recent = [row for row in recent if not row.get("ready") or self._young(row)]
-        died = [row for row in self.with_reason(*_DIED) if _count(row.get("restarts")) >= 1]
-        names = {str(row.get("name")) for row in [*self.with_reason(*_LOOPING), *recent, *died]}
-        return [row for row in self.rows if str(row.get("name")) in names]
-
-    def _young(self, row: Mapping[str, Scalar]) -> bool:
-        started = row.get("started_at")
-        return isinstance(started, int | float) and self.read_at - started < _YOUNG_SECONDS
 
 
 def replicas(
@@ -72,73 +34,23 @@ def replicas(
     if isinstance(pods, Gap):
         findings.append(untold("whether pods restart", pods))
     else:
-        known = _Pods([row for row in pods.table.records() if row.get("name")], pods.read_at.timestamp())
-        findings.extend(_crashes(pods, known, restarts))
-        findings.extend(_stuck(pods, known))
+        known = Pods.of(pods)
+        findings.extend(crashes(pods, known, restarts))
+        findings.extend(stuck(pods, known))
+    findings.extend(_timed_out(deployment))
     findings.append(_missing(deployment, pods, history))
     return tuple(findings)
 
 
-def _crashes(pods: Evidence, known: _Pods, restarts: Given) -> list[Finding]:
-    looping = known.looping()
-    died = _restarted(restarts)
-    total = sum(_count(row.get("restarts")) for row in known.rows)
-    limit = THRESHOLDS["restarts"].value
-    if not looping and max(died.values(), default=0.0) < limit:
-        title = f"{len(known.rows)} pods, {total:.0f} restarts since they were made, none in back-off"
-        return [ruled_out("app.crash_loop", title, pods, observed=Quantity(total, "count"), limit="restarts")]
-    names = [str(row.get("name")) for row in looping] or sorted(pod for pod, n in died.items() if n >= limit)
-    images = sorted({str(row.get("image")) for row in looping if row.get("image")})
-    reasons = sorted({str(row.get("reason")) for row in looping if row.get("reason")})
-    most = max([_count(row.get("restarts")) for row in looping] + list(died.values()))
-    title = f"{len(names)} of {len(known.rows)} pods die again and again ({', '.join(reasons) or 'restarting'})"
-    title += f", {most:.0f} restarts; image {', '.join(images)}" if images else f", {most:.0f} restarts"
-    return [
-        found(
-            "app.crash_loop",
-            Severity.CRITICAL,
-            title,
-            pods,
-            restarts if isinstance(restarts, Evidence) else None,
-            observed=Quantity(most, "count"),
-            limit="restarts",
-            confidence=0.9 if reasons else 0.7,
-            subject={"pods": names, "images": images},
-        )
-    ]
-
-
-def _restarted(restarts: Given) -> dict[str, float]:
-    """Pod to its restarts of the last ten minutes; pods that are gone do not count."""
-    if not isinstance(restarts, Evidence):
-        return {}
-    now = end_epoch(restarts)
-    lines = {pod: points for pod, points in by_label(restarts, "pod").items() if is_fresh(points, now)}
-    recent = {pod: [v for t, v in points if t >= now - _BACK_OFF_RESET_SECONDS] for pod, points in lines.items()}
-    return {pod: values[-1] - values[0] for pod, values in recent.items() if values}
-
-
-def _stuck(pods: Evidence, known: _Pods) -> list[Finding]:
-    stuck = known.with_reason(*_CANNOT_START)
-    if not stuck:
-        return []
-    reasons = sorted({str(row.get("reason")) for row in stuck})
-    images = sorted({str(row.get("image")) for row in stuck if row.get("image")})
-    return [
-        found(
-            "app.bad_release",
-            Severity.CRITICAL,
-            f"{len(stuck)} pods of {', '.join(images) or 'a release'} cannot start: {', '.join(reasons)}",
-            pods,
-            observed=Quantity(len(stuck), "count"),
-            confidence=0.9,
-            subject={
-                "pods": [str(row.get("name")) for row in stuck],
-                "image": images[0] if images else None,
-                "stuck": reasons[0],
-            },
-        )
-    ]
+def _timed_out(deployment: Evidence | Gap) -> list[Finding]:
+    """``app.bad_release`` when the deployment itself says that its rollout did not finish in time."""
+    status = deployment.document.get("status") if isinstance(deployment, Evidence) else None
+    conditions = status.get("conditions") if isinstance(status, Mapping) else None
+    for one in conditions if isinstance(conditions, list) else []:
+        if isinstance(one, Mapping) and one.get("reason") == "ProgressDeadlineExceeded":
+            title = f"the rollout did not finish in time: {one.get('message') or one['reason']}"
+            return [found("app.bad_release", Severity.CRITICAL, title, deployment, confidence=0.7)]
+    return []
 
 
 def _missing(deployment: Evidence | Gap, pods: Evidence | Gap, history: Given) -> Finding:
@@ -216,10 +128,6 @@ def _scaled_down(wanted: Points, now: float) -> tuple[float, float] | None:
 def _why(pods: Evidence | Gap) -> str:
     if isinstance(pods, Gap):
         return ""
-    waiting = [row for row in pods.table.records() if not row.get("ready")]
+    waiting = [row for row in Pods.of(pods).rows if not row.get("ready")]
     reasons = sorted({str(row.get("reason") or row.get("phase") or "not ready") for row in waiting})
     return f"; {len(waiting)} not ready ({', '.join(reasons)})" if waiting else ""
-
-
-def _count(value: Scalar) -> float:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
