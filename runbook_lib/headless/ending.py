@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from runbook_lib import errors
 from runbook_lib.headless.execution import Ending
-from runbook_lib.model import Gap, OutcomeStatus
+from runbook_lib.model import OutcomeStatus
 from runbook_lib.record.record import Record
-from runbook_lib.record.status import EXIT_CODES, Status, settle
+from runbook_lib.record.settled import settled
+from runbook_lib.record.status import EXIT_CODES, Status
 
 # Events that only a run (`Run.start`) writes: a notebook with them must also have come to a verdict.
 _OF_A_RUN = ("evidence", "gap", "finding", "plan")
@@ -46,14 +47,7 @@ def judge(record: Record, ending: Ending) -> Judgement:
             reason = "the notebook came to no verdict: run.close() was not reached"
             return Judgement(Status.PARTIAL, verdict, reason, EXIT_CODES[Status.PARTIAL])
         return Judgement(Status.SUCCEEDED, verdict, "", EXIT_CODES[Status.SUCCEEDED])
-    status = settle(
-        verdict,
-        [Gap.from_json(gap) for gap in record.gaps],
-        [str(one["outcome"]) for one in outcomes],
-        str((record.verification or {}).get("status", "")),
-        findings=sum(one.get("severity") != "note" for one in record.findings),
-        waiting=len(record.plans) - len(outcomes),
-    )
+    status = settled(record)
     return Judgement(status, verdict, "", EXIT_CODES[status])
 
 

@@ -220,6 +220,12 @@ class Record:
         """The plans, each once."""
         return tuple({event.data["digest"]: event.data for event in self.all("plan")}.values())
 
+    @cached_property
+    def checks(self) -> tuple[Mapping[str, Any], ...]:
+        """The checks that the run wrote down, in order."""
+        noted = (event.data for event in self.all("note") if event.data.get("what") == "checks")
+        return tuple(check for note in noted for check in note["items"])
+
     @property
     def outcomes(self) -> tuple[Mapping[str, Any], ...]:
         """What became of the plans that were asked for, in order."""
@@ -308,6 +314,7 @@ class Record:
             "findings": [dict(one) for one in self.findings],
             "ruled_out": [dict(one) for one in self.ruled_out],
             "gaps": [dict(gap) for gap in self.gaps],
+            "checks": [dict(check) for check in self.checks],
             "plans": [dict(plan) for plan in self.plans],
             "outcomes": [dict(one) for one in outcomes],
             "verification": dict(self.verification) if self.verification else None,

@@ -55,6 +55,7 @@ def settle(
     *,
     findings: int = 0,
     waiting: int = 0,
+    failed_checks: int = 0,
 ) -> Status:
     """The status of a run whose last cell ended well.
 
@@ -68,11 +69,14 @@ def settle(
         verification: status of the last verification; empty when there was none.
         findings: number of findings, without notes and without causes that were ruled out.
         waiting: number of plans that wait for approval.
+        failed_checks: number of needed checks that failed.
     """
     seen = {OutcomeStatus(one) for one in outcomes}
     if OutcomeStatus.UNKNOWN in seen:
         return Status.UNKNOWN
     if seen & {OutcomeStatus.FAILED, OutcomeStatus.REJECTED}:
+        return Status.FAILED
+    if failed_checks:
         return Status.FAILED
     if OutcomeStatus.REFUSED in seen:
         return Status.REFUSED

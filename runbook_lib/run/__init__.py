@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from runbook_lib import actions, analysis, catalog
 from runbook_lib.errors import ParameterError, RecordError
 from runbook_lib.model import (
+    Check,
+    Checks,
+    CheckStatus,
     Environment,
     Evidence,
     Finding,
@@ -23,12 +26,14 @@ from runbook_lib.model import (
     Plan,
     Role,
     Service,
+    Severity,
     Verification,
     Window,
 )
 from runbook_lib.run import opening
 from runbook_lib.run.attach import Surroundings, current_cell, surroundings
 from runbook_lib.run.header import Closing, Header
+from runbook_lib.run.preflight import preflight
 from runbook_lib.run.systems import CLIENTS, Systems
 from runbook_lib.run.verify import verify
 
@@ -40,6 +45,7 @@ if TYPE_CHECKING:
     from runbook_lib.clients.probe import HttpProbe
     from runbook_lib.clients.prometheus import PrometheusClient
     from runbook_lib.clients.redis import RedisClient
+    from runbook_lib.clients.tools import ToolsClient
 
 #: How many systems are asked at once.
 READERS = 8
@@ -65,6 +71,7 @@ class Run:
     grafana: GrafanaClient
     datadog: DatadogClient
     service_probe: HttpProbe
+    tools: ToolsClient
 
     def __init__(
         self,
@@ -147,6 +154,10 @@ class Run:
             verdict=analysis.conclude(weighed, gaps),
         )
 
+    def first_questions(self) -> Mapping[str, Callable[[], Evidence | Gap]]:
+        """Source to a first, cheap question, for every system that the environment has."""
+        return self._systems.first_questions()
+
     def gather(self, *reads: Callable[[], T]) -> tuple[T, ...]:
         """Read several things at once.
 
@@ -200,6 +211,24 @@ class Run:
         self._outcomes.append(outcome)
         self._changed_at = outcome.sent_at or self._changed_at
         return outcome
+
+    def preflight(self, *groups: str) -> Checks:
+        """Check what this service needs here; changes nothing.
+
+        Args:
+            groups: ``systems``, ``service``, ``permissions``, ``metrics``, ``tools``; all of them when none is given.
+
+        Raises:
+            UnknownNameError: a group that nobody knows.
+        """
+        checks = preflight(self, *groups)
+        self.check(checks)
+        return checks
+
+    def check(self, checks: Checks) -> None:
+        """Write checks down; a needed one that failed makes the run fail, an unknown one the verdict unknown."""
+        self._journal("note", {"what": "checks", "items": [check.to_json() for check in checks]})
+        self.note(tuple(_finding(check) for check in checks if check.needed))
 
     def verify(self, after: Evidence | Gap, *, against: Evidence | Gap, within_seconds: float = 180) -> Verification:
         """Compare evidence read after a change with the same evidence before it; reads again until it holds.
@@ -300,6 +329,14 @@ class Run:
 
     def _repr_html_(self) -> str:
         return self._header._repr_html_()
+
+
+def _finding(check: Check) -> Finding:
+    told = f"{check.group} {check.name}: {check.observed}, required {check.required or 'to pass'}"
+    if check.status is CheckStatus.PASSED:
+        return Finding("none", Severity.NOTE, told, role=Role.RULED_OUT)
+    severity = Severity.CRITICAL if check.status is CheckStatus.FAILED else Severity.UNKNOWN
+    return Finding("unknown", severity, f"{told}; {check.fix}" if check.fix else told, role=Role.SYMPTOM)
 
 
 __all__ = ["Run"]

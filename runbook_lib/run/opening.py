@@ -17,7 +17,7 @@ from runbook_lib.model.times import parse_rfc3339
 from runbook_lib.record.folder import RecordFolder, new_run_id
 from runbook_lib.record.genesis import genesis
 from runbook_lib.record.record import Record
-from runbook_lib.record.status import settle
+from runbook_lib.record.settled import settled
 from runbook_lib.run.attach import Surroundings
 from runbook_lib.run.systems import learn_secrets
 from runbook_lib.secrets import Redactor
@@ -152,14 +152,5 @@ def seal(opened: Opened, verdict: str) -> Path:
     Raises:
         RecordError: it cannot be sealed.
     """
-    record = Record.read(opened.record.path)
-    outcomes = [one for one in (record.outcome_of(plan["digest"]) for plan in record.plans) if one is not None]
-    status = settle(
-        verdict,
-        [Gap.from_json(gap) for gap in record.gaps],
-        [str(one["outcome"]) for one in outcomes],
-        str((record.verification or {}).get("status", "")),
-        findings=sum(one.get("severity") != "note" for one in record.findings),
-        waiting=len(record.plans) - len(outcomes),
-    )
+    status = settled(Record.read(opened.record.path))
     return opened.record.seal(status, verdict, actor="kernel")

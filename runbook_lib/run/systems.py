@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.errors import SecretError
+from runbook_lib.model import Endpoint
 from runbook_lib.secrets import Redactor, SecretRef
 
 if TYPE_CHECKING:
@@ -42,7 +43,11 @@ CLIENTS: Mapping[str, Client] = {
     "grafana": Client("grafana", "grafana", "GrafanaClient", "server"),
     "datadog": Client("datadog", "datadog", "DatadogClient", "connections"),
     "service_probe": Client("service", "probe", "HttpProbe", "health"),
+    "tools": Client("tools", "tools", "ToolsClient", "version"),
 }
+
+#: Commands of this machine are no system of an environment.
+LOCAL = Endpoint("tools", {})
 
 
 class Systems:
@@ -67,7 +72,7 @@ class Systems:
                 known = CLIENTS[attribute]
                 made = getattr(importlib.import_module(f"runbook_lib.clients.{known.module}"), known.name)
                 self._made[attribute] = made(
-                    endpoint=self._environment.endpoints.get(known.source),
+                    endpoint=LOCAL if known.source == LOCAL.source else self._environment.endpoints.get(known.source),
                     tape=self._tape,
                     window=self._window,
                     workload=self._service.workload,

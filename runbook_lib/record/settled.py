@@ -1,0 +1,21 @@
+"""The status that a record's own account amounts to, for whoever seals it."""
+
+from __future__ import annotations
+
+from runbook_lib.model import Gap
+from runbook_lib.record.record import Record
+from runbook_lib.record.status import Status, settle
+
+
+def settled(record: Record) -> Status:
+    """The status of a run whose last cell ended well, from what its record says."""
+    outcomes = [one for one in (record.outcome_of(plan["digest"]) for plan in record.plans) if one is not None]
+    return settle(
+        record.verdict,
+        [Gap.from_json(gap) for gap in record.gaps],
+        [str(one["outcome"]) for one in outcomes],
+        str((record.verification or {}).get("status", "")),
+        findings=sum(one.get("severity") != "note" for one in record.findings),
+        waiting=len(record.plans) - len(outcomes),
+        failed_checks=sum(check["status"] == "failed" and check["needed"] for check in record.checks),
+    )

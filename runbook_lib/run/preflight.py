@@ -1,0 +1,170 @@
+"""Preflight: can this runbook work here? Every system, tool, permission and metric, each failing line with its fix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from runbook_lib.errors import UnknownNameError
+from runbook_lib.model import Check, Checks, CheckStatus, Evidence, Gap
+
+if TYPE_CHECKING:
+    from runbook_lib.run import Run
+
+Answer = Evidence | Gap
+#: Kind of action to the verbs that it and its way back need: (verb, API group, resource, subresource).
+VERBS: Mapping[str, tuple[tuple[str, str, str, str], ...]] = {
+    "scale": (("get", "apps", "deployments", ""), ("patch", "apps", "deployments", "scale")),
+}
+#: What the investigation reads from the cluster.
+READS = (
+    ("get", "apps", "deployments", ""),
+    ("list", "apps", "replicasets", ""),
+    ("list", "", "pods", ""),
+    ("list", "", "events", ""),
+)
+#: Metrics without which the high-latency runbook cannot judge; each is a named query.
+METRICS = ("latency_seconds", "requests_per_second", "error_ratio", "cpu_of_limit", "dependency_latency_seconds")
+_FIXES = {
+    "unreachable": "check that it runs and that {key} in runbook.toml names it",
+    "timeout": "check the network path to it and its load",
+    "denied": "check the credentials and the role behind {key} in runbook.toml",
+    "answer": "check that {key} in runbook.toml names this kind of system and a version that is supported",
+    "empty": "check that it collects data of this service",
+}
+
+
+def preflight(run: Run, *groups: str) -> Checks:
+    """Check what a run of this service in this environment needs.
+
+    Args:
+        run: a run; nothing is changed.
+        groups: keys of ``GROUPS``; all of them when none is given.
+
+    Returns:
+        One line a check, in the order of the groups.
+
+    Raises:
+        UnknownNameError: a group that nobody knows.
+    """
+    for group in groups:
+        if group not in GROUPS:
+            raise UnknownNameError("group of checks", group, GROUPS)
+    return Checks(tuple(check for group in groups or GROUPS for check in GROUPS[group](run)))
+
+
+def _systems(run: Run) -> Iterator[Check]:
+    first = run.first_questions()
+    for source, answer in zip(first, run.gather(*first.values()), strict=True):
+        needed = source in {"prometheus", "kubernetes", "postgres", "redis", "service"}
+        if isinstance(answer, Gap):
+            yield _gap("systems", source, answer, run, required="answers", needed=needed)
+        else:
+            yield Check("systems", source, CheckStatus.PASSED, _identity(answer), "answers", needed=needed)
+
+
+def _identity(answer: Evidence) -> str:
+    for name in ("version", "server_version", "status", "role"):
+        if answer.document.get(name):
+            return f"{name.replace('_', ' ')} {answer.document[name]}"
+    return "answers"
+
+
+def _service(run: Run) -> Iterator[Check]:
+    answer = run.service_probe.health()
+    if isinstance(answer, Gap):
+        yield _gap("service", "health", answer, run, required="healthy")
+        return
+    status = str(answer.document.get("status", "no status"))
+    passed = status == "healthy"
+    fix = "" if passed else "run: runbook run high_latency"
+    yield Check("service", "health", _status(passed), status, "healthy", fix)
+
+
+def _permissions(run: Run) -> Iterator[Check]:
+    wanted = dict.fromkeys((*READS, *(verb for kind in run.environment.actions for verb in VERBS.get(kind, ()))))
+    asked = [partial(run.kubernetes.can, verb, group=g, resource=r, subresource=s) for verb, g, r, s in wanted]
+    for (verb, _, resource, subresource), answer in zip(wanted, run.gather(*asked), strict=True):
+        name = f"{verb} {resource}{'/' if subresource else ''}{subresource}"
+        if isinstance(answer, Gap):
+            yield _gap("permissions", name, answer, run, required="allowed")
+            continue
+        allowed = bool(answer.document.get("allowed"))
+        fix = "" if allowed else f"grant {verb} on {resource}{'/' * bool(subresource)}{subresource} in the namespace"
+        observed = "allowed" if allowed else str(answer.document.get("reason") or "denied")
+        yield Check("permissions", name, _status(allowed), observed, "allowed", fix)
+
+
+def _database(run: Run) -> Iterator[Check]:
+    yield from _role(run.postgres.permissions(), "reading role sees all sessions", "pg_monitor", run)
+    if "end_backend" in run.environment.actions:
+        yield from _role(run.postgres.act_permissions(), "acting role may end sessions", "pg_signal_backend", run)
+
+
+def _rights(run: Run) -> Iterator[Check]:
+    yield from _permissions(run)
+    yield from _database(run)
+
+
+def _role(answer: Answer, name: str, membership: str, run: Run) -> Iterator[Check]:
+    if isinstance(answer, Gap):
+        yield _gap("permissions", name, answer, run, required=membership)
+        return
+    has, role = bool(answer.document.get(membership)), answer.document.get("role", "")
+    fix = "" if has else f"GRANT {membership} TO {role}"
+    yield Check("permissions", name, _status(has), f"{role} {'has' if has else 'lacks'} {membership}", membership, fix)
+
+
+def _metrics(run: Run) -> Iterator[Check]:
+    for name, answer in zip(METRICS, run.gather(*(partial(run.metrics.query, name) for name in METRICS)), strict=True):
+        if isinstance(answer, Gap):
+            yield _gap("metrics", name, answer, run, required="has samples")
+            continue
+        has = answer.latest.value is not None
+        fix = "" if has else f"map its metric names in services.{run.service.name}.workload.metrics, or collect them"
+        status = CheckStatus.PASSED if has else CheckStatus.UNKNOWN
+        yield Check("metrics", name, status, f"now {answer.latest}", "has samples", fix)
+
+
+def _tools(run: Run) -> Iterator[Check]:
+    wanted = run.service.tools
+    answers = run.gather(*(partial(run.tools.version, name) for name in wanted))
+    for (name, least), answer in zip(wanted.items(), answers, strict=True):
+        required = f"{least} or newer"
+        fix = f"install {name} {least} or newer; the runbooks work without it, a person following them may not"
+        # No runbook calls these commands: they are for the person, so a missing one is advice.
+        if isinstance(answer, Gap):
+            status = CheckStatus.SKIPPED if answer.kind == "empty" else CheckStatus.UNKNOWN
+            yield Check("tools", name, status, answer.reason, required, fix, needed=False)
+            continue
+        version = str(answer.document["version"])
+        passed = _parts(version) >= _parts(least)
+        yield Check("tools", name, _status(passed), version, required, "" if passed else fix, needed=False)
+
+
+def _gap(group: str, name: str, gap: Gap, run: Run, *, required: str, needed: bool = True) -> Check:
+    key = f"environments.{run.environment.name}.{gap.source}"
+    fix = _FIXES.get(gap.kind, _FIXES["answer"]).format(key=key)
+    return Check(group, name, CheckStatus.UNKNOWN, gap.reason, required, fix, needed)
+
+
+def _status(passed: Any) -> CheckStatus:
+    return CheckStatus.PASSED if passed else CheckStatus.FAILED
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in version.split("."))
+    except ValueError as error:
+        raise UnknownNameError("version", version, ("1.28", "24"), "services.*.tools") from error
+
+
+#: Group of checks to what makes them.
+GROUPS: Mapping[str, Callable[[Run], Iterator[Check]]] = {
+    "systems": _systems,
+    "service": _service,
+    "permissions": _rights,
+    "metrics": _metrics,
+    "tools": _tools,
+}
