@@ -17,8 +17,6 @@ from runbook_lib.record.folder import RecordFolder
 from runbook_lib.record.status import Status
 from runbook_lib.secrets import Redactor
 
-# A kernel that answers no heartbeat for three times five seconds is stopped or gone.
-SILENCE_SECONDS = 15.0
 # After a cell's answer its last output is on its way; when nothing more comes for this long, it was lost.
 QUIET_SECONDS = 3.0
 _TICK_SECONDS = 0.1
@@ -46,11 +44,13 @@ class Limits:
         start_seconds: from the kernel's start to its first answer.
         cell_seconds: one cell.
         run_seconds: the whole run.
+        silence_seconds: without an answer to a heartbeat; a kernel that is merely busy still answers.
     """
 
     start_seconds: float = 60
     cell_seconds: float = 900
     run_seconds: float = 3600
+    silence_seconds: float = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,10 +311,10 @@ class _Wait:
         elif now - run._began > limits.run_seconds:
             text = f"the run took longer than {limits.run_seconds:g} s"
             self._interrupt(CellStatus.TIMED_OUT, text, DEADLINE_GRACE_SECONDS, now)
-        elif now - self._channels.heard > SILENCE_SECONDS:
+        elif now - self._channels.heard > limits.silence_seconds:
             how = "it is stopped (SIGSTOP)" if self._kernel.stopped else "it answers no heartbeat"
             self._status, self._since, self._sent = CellStatus.DIED, now, 3
-            self._reason = f"the kernel was unresponsive for {SILENCE_SECONDS:g} s: {how}"
+            self._reason = f"the kernel was unresponsive for {limits.silence_seconds:g} s: {how}"
             self._kernel.signal(signal.SIGKILL)
 
     def _interrupt(self, status: CellStatus, reason: str, grace: tuple[float, float], now: float) -> None:

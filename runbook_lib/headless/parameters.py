@@ -251,7 +251,7 @@ def _typed(parameter: Parameter, given: Any) -> Value:
     if parameter.type == "float" and type(given) is int and abs(given) <= _LARGEST_INT:
         return float(given)
     if type(given) is not TYPES[parameter.type]:
-        hint = "; quote it to keep it as it is" if parameter.type == "str" else ""
+        hint = "; quote it to keep it as it is (papermill: -r instead of -p)" if parameter.type == "str" else ""
         raise _wrong(parameter, given, f"it was given as {type(given).__name__}{hint}")
     if isinstance(given, float) and not math.isfinite(given):
         raise _wrong(parameter, given, "it must be finite")
