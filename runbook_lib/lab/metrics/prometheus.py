@@ -10,20 +10,21 @@ import contextlib
 import http.client
 import json
 import shutil
-import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from runbook_lib.lab.metrics.config import AlertRule, Config, StaticTarget, load_config
-from runbook_lib.lab.metrics.discovery import PodWatcher
+from runbook_lib.lab.metrics.config import AlertRule, Config, load_config
+from runbook_lib.lab.metrics.discovery import PodWatcher, static_targets
 from runbook_lib.lab.metrics.errors import ConfigError
 from runbook_lib.lab.metrics.scrape import Target
 from runbook_lib.lab.process import Process
 
 _READY_SECONDS = 30.0
 _POLL_SECONDS = 0.5
+_REQUEST_SECONDS = 5.0
 
 
 def find_prometheus() -> Path | None:
@@ -50,18 +51,18 @@ def run(binary: Path, config_path: Path, port: int, data: Path | None, stopped: 
     """
     folder = (data or config_path.parent / "prometheus").absolute()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    config = load_config(config_path)
+    files = _Files(load_config(config_path), folder)
     changed_at = config_path.stat().st_mtime_ns
-    write_files(config, folder)
-    write_pods([], folder)
     process = Process.start(
         "prometheus",
-        arguments(binary, config, port, folder),
+        arguments(binary, files.config, port, folder),
         log_path=folder / "prometheus.log",
         die_with_parent=True,
     )
-    watcher = _watch(config, folder)
+    watcher = PodWatcher(files.config.kubernetes, files.set_pods) if files.config.kubernetes else None
     try:
+        if watcher is not None:
+            watcher.start()
         process.wait_until(lambda: _is_ready(port), _READY_SECONDS)
         while not stopped.wait(_POLL_SECONDS):
             if not process.alive:
@@ -69,9 +70,7 @@ def run(binary: Path, config_path: Path, port: int, data: Path | None, stopped: 
             with contextlib.suppress(OSError, ConfigError):
                 if config_path.stat().st_mtime_ns != changed_at:
                     changed_at = config_path.stat().st_mtime_ns
-                    config = load_config(config_path)
-                    write_files(config, folder)
-                    process.signal(signal.SIGHUP)
+                    files.set_config(load_config(config_path), lambda: _request(port, "POST", "/-/reload"))
         return 0
     finally:
         if watcher is not None:
@@ -79,12 +78,28 @@ def run(binary: Path, config_path: Path, port: int, data: Path | None, stopped: 
         process.stop()
 
 
-def _watch(config: Config, folder: Path) -> PodWatcher | None:
-    if config.kubernetes is None:
-        return None
-    watcher = PodWatcher(config.kubernetes, lambda pods: write_pods(pods, folder))
-    watcher.start()
-    return watcher
+class _Files:
+    """What Prometheus reads: its configuration, the rules, and the targets, which change by themselves."""
+
+    def __init__(self, config: Config, folder: Path) -> None:
+        self.folder, self._pods = folder, list[Target]()
+        self._lock = threading.Lock()
+        self.set_config(config)
+
+    def set_config(self, config: Config, reload: Callable[[], object] = lambda: None) -> None:
+        """Write everything; ``reload`` makes Prometheus read its configuration again."""
+        with self._lock:
+            self.config = config
+            write_files(config, self.folder)
+            # Targets last: Prometheus forgets a change of this file that comes just before it reloads.
+            reload()
+            write_targets(static_targets(config) + self._pods, self.folder)
+
+    def set_pods(self, pods: list[Target]) -> None:
+        """Write the targets; Prometheus sees the file change."""
+        with self._lock:
+            self._pods = pods
+            write_targets(static_targets(self.config) + pods, self.folder)
 
 
 def arguments(binary: Path, config: Config, port: int, folder: Path) -> list[str]:
@@ -108,9 +123,12 @@ def write_files(config: Config, folder: Path) -> None:
         "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},
         "storage": {"tsdb": {"out_of_order_time_window": _duration(config.retention_seconds)}},
         "rule_files": [str(folder / "rules.json")],
+        # All targets come from the file: only then does Prometheus end the series of a target that is taken away.
         "scrape_configs": [
-            *(_scrape_config(index, target) for index, target in enumerate(config.static_targets)),
-            {"job_name": "pods", "file_sd_configs": [{"files": [str(folder / "pods.json")], "refresh_interval": "1s"}]},
+            {
+                "job_name": "lab",
+                "file_sd_configs": [{"files": [str(folder / "targets.json")], "refresh_interval": "1s"}],
+            }
         ],
     }
     if config.alertmanager_url:
@@ -129,27 +147,15 @@ def write_files(config: Config, folder: Path) -> None:
     _write(folder / "prometheus.json", content)
 
 
-def write_pods(pods: list[Target], folder: Path) -> None:
-    """Write the file from which Prometheus reads the pods' targets."""
-    groups = [
-        {
-            "targets": [urlsplit(pod.url).netloc],
-            "labels": {**dict(pod.labels), "__metrics_path__": urlsplit(pod.url).path},
-        }
-        for pod in pods
-    ]
-    _write(folder / "pods.json", groups)
-
-
-def _scrape_config(index: int, target: StaticTarget) -> dict[str, Any]:
-    parts = urlsplit(target.url)
-    return {
-        "job_name": f"static-{index}",
-        "scheme": parts.scheme,
-        "metrics_path": parts.path or "/",
-        "params": parse_qs(parts.query),
-        "static_configs": [{"targets": [parts.netloc], "labels": dict(target.labels)}],
-    }
+def write_targets(targets: list[Target], folder: Path) -> None:
+    """Write the file from which Prometheus reads its targets."""
+    groups = []
+    for target in targets:
+        parts = urlsplit(target.url)
+        own = {"__scheme__": parts.scheme, "__metrics_path__": parts.path or "/"}
+        own |= {f"__param_{name}": values[0] for name, values in parse_qs(parts.query).items()}
+        groups.append({"targets": [parts.netloc], "labels": dict(target.labels) | own})
+    _write(folder / "targets.json", groups)
 
 
 def _rule(rule: AlertRule) -> dict[str, Any]:
@@ -174,11 +180,16 @@ def _write(path: Path, content: Any) -> None:
 
 
 def _is_ready(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    return _request(port, "GET", "/-/ready") == 200
+
+
+def _request(port: int, method: str, path: str) -> int:
+    """The status of a request; 0 when there is no answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_REQUEST_SECONDS)
     try:
-        connection.request("GET", "/-/ready")
-        return connection.getresponse().status == 200
+        connection.request(method, path)
+        return connection.getresponse().status
     except (OSError, http.client.HTTPException):
-        return False
+        return 0
     finally:
         connection.close()

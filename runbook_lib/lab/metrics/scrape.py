@@ -146,32 +146,34 @@ class _Loop:
         self._close()
 
     def _fetch(self) -> str:
-        parts = urlsplit(self.target.url)
-        if self._connection is None:
-            kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-            self._connection = kind(parts.netloc, timeout=self.interval_seconds)
-        path = parts.path + (f"?{parts.query}" if parts.query else "")
+        kept = self._connection is not None
         try:
-            response = self._get(path)
-        except (http.client.RemoteDisconnected, ConnectionError):
+            body = self._request()
+        except ConnectionError:
+            if not kept:
+                raise
             # The target closed the kept connection between two scrapes; a new one decides.
             self._close()
-            self._connection = http.client.HTTPConnection(parts.netloc, timeout=self.interval_seconds)
-            response = self._get(path)
-        body = response.read(_MAX_PAGE_BYTES + 1)
-        if response.status != 200:
-            raise http.client.HTTPException(f"server returned HTTP status {response.status} {response.reason}")
-        if len(body) > _MAX_PAGE_BYTES:
-            raise http.client.HTTPException(f"page is larger than {_MAX_PAGE_BYTES} bytes")
+            body = self._request()
         try:
             return body.decode("utf-8")
         except UnicodeDecodeError as error:
             raise ExpositionError("the page is not UTF-8", 1) from error
 
-    def _get(self, path: str) -> http.client.HTTPResponse:
-        assert self._connection is not None
-        self._connection.request("GET", path or "/", headers={"Accept": _ACCEPT})
-        return self._connection.getresponse()
+    def _request(self) -> bytes:
+        parts = urlsplit(self.target.url)
+        if self._connection is None:
+            kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+            self._connection = kind(parts.netloc, timeout=self.interval_seconds)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._connection.request("GET", path, headers={"Accept": _ACCEPT})
+        response = self._connection.getresponse()
+        body = response.read(_MAX_PAGE_BYTES + 1)
+        if response.status != 200:
+            raise http.client.HTTPException(f"server returned HTTP status {response.status} {response.reason}")
+        if len(body) > _MAX_PAGE_BYTES:
+            raise http.client.HTTPException(f"page is larger than {_MAX_PAGE_BYTES} bytes")
+        return body
 
     def _close(self) -> None:
         if self._connection is not None:

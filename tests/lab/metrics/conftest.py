@@ -12,6 +12,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,58 @@ def _write(url: str, series: list[WrittenSeries]) -> None:
     )
     with urllib.request.urlopen(request, timeout=20) as response:
         assert response.status in {200, 204}
+
+
+class _Quiet(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A client that went away is what some tests are about."""
+
+
+class Page:
+    """A page to scrape whose text, status and delay a test can change; ``hits`` counts the requests."""
+
+    def __init__(self) -> None:
+        self.text, self.status, self.delay_seconds, self.hits, self.open = "", 200, 0.0, 0, True
+        page = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                if not page.open:
+                    self.close_connection = True
+                    return
+                page.hits += 1
+                threading.Event().wait(page.delay_seconds)
+                body = page.text.encode()
+                self.send_response(page.status)
+                self.send_header("Content-Type", "text/plain; version=0.0.4")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = _Quiet(("127.0.0.1", 0), Handler)
+        self.address = f"127.0.0.1:{self._server.server_address[1]}"
+        self.url = f"http://{self.address}/metrics"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        """Stop listening and answering: later scrapes are refused."""
+        self.open = False
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    page = Page()
+    yield page
+    page.close()
 
 
 @pytest.fixture(scope="module")
