@@ -104,9 +104,8 @@ def test_failed_scrape_is_down_and_ends_the_series(
     wait_for(lambda: last(store, "a") == 1)
     change(page)
     wait_for(lambda: last(store, "up") == 0 and is_stale(last(store, "a")))
-    ((_, health),) = scraper.targets()
-    assert "down" == health.health
-    assert word in health.error
+    wait_for(lambda: word in scraper.targets()[0][1].error)
+    assert "down" == scraper.targets()[0][1].health
 
 
 def test_removed_target_ends_with_all_its_series(store: Store, scraper: Scraper, page: Any) -> None:
