@@ -17,7 +17,8 @@ def health(probe: Evidence | Gap) -> tuple[Finding, ...]:
     """Read the answer of the service's health endpoint.
 
     Args:
-        probe: the answer as a document: ``status`` and, where the service has them, ``checks`` by name.
+        probe: some answers as a document: ``status`` of the last, how many were ``asked`` for and are ``healthy``, and
+            ``checks`` by name where the service has them.
 
     Returns:
         One finding for each check that fails: ``db.unreachable``, ``redis.unreachable`` or ``dependency.slow``; for
@@ -31,20 +32,15 @@ def health(probe: Evidence | Gap) -> tuple[Finding, ...]:
     failing = {name: said for name, said in sorted(named.items()) if said.casefold() not in _GOOD}
     if failing:
         return tuple(_failing(probe, name, said) for name, said in failing.items())
-    if not status:
+    asked, healthy = (probe.document.get(name) for name in ("asked", "healthy"))
+    counted = isinstance(asked, int) and isinstance(healthy, int) and asked > 0
+    if not status and not counted:
         return (untold(_QUESTION, probe, "the answer names no status"),)
-    if status.casefold() in _GOOD:
-        return (ruled_out("app.errors", f"the service calls itself {status}{_checked(named)}", probe),)
-    return (
-        found(
-            "app.errors",
-            Severity.CRITICAL,
-            f"the service calls itself {status}{_checked(named)}",
-            probe,
-            confidence=0.5,
-            subject={"status": status},
-        ),
-    )
+    answers = f", {healthy} of {asked} answers are healthy" if counted else ""
+    title = f"the service calls itself {status or 'nothing'}{_checked(named)}{answers}"
+    if healthy == asked if counted else status.casefold() in _GOOD:
+        return (ruled_out("app.errors", title, probe),)
+    return (found("app.errors", Severity.CRITICAL, title, probe, confidence=0.5, subject={"status": status}),)
 
 
 def _failing(probe: Evidence, name: str, said: str) -> Finding:

@@ -8,6 +8,7 @@ import pytest
 
 from runbook_lib import analysis
 from runbook_lib.model import Evidence, Finding, Role, Severity
+from runbook_lib.model.evidence import Scalar
 
 from .builders import END, document, gap, series, table
 
@@ -25,7 +26,7 @@ def info(**fields: Any) -> Evidence:
 
 def slowlog(*commands: tuple[float, float]) -> Evidence:
     """Slow commands as seconds ago and seconds taken."""
-    rows = [
+    rows: list[dict[str, Scalar]] = [
         {"at": NOW - ago, "seconds": took, "command": "KEYS", "key": "*", "client": "cron"} for ago, took in commands
     ]
     return table("redis", "slowlog", rows)

@@ -153,6 +153,12 @@ def test_an_unhealthy_answer_without_checks_is_an_error_of_its_own() -> None:
     assert {"app.errors"} == set(claimed(analysis.health(document("service", "health", status="unhealthy"))))
 
 
+def test_one_unhealthy_answer_of_three_is_not_healthy() -> None:
+    """One bad pod of three shows in one answer of three."""
+    given = document("service", "health", status="healthy", asked=3, healthy=2)
+    assert {"app.errors"} == set(claimed(analysis.health(given)))
+
+
 @pytest.mark.parametrize(
     "given", [gap("service", "health"), document("service", "health")], ids=["no answer", "no status"]
 )
