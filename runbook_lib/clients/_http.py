@@ -73,6 +73,7 @@ class Http:
         headers: sent with every request; values may be secrets.
         connect_seconds: time to connect, seconds.
         total_seconds: time for a question with its retries, or for one write, seconds.
+        retry: whether a read that could not reach the system is tried again.
     """
 
     def __init__(
@@ -83,10 +84,11 @@ class Http:
         headers: Mapping[str, str | Secret] | None = None,
         connect_seconds: float,
         total_seconds: float,
+        retry: bool = True,
     ) -> None:
         self.source, self.base_url = source, base_url.rstrip("/")
         self.connect_seconds, self.total_seconds = connect_seconds, total_seconds
-        self._headers = dict(headers or {})
+        self._headers, self._retry = dict(headers or {}), retry
         self._reader = self._client(keepalive=4)
 
     def get(
@@ -143,9 +145,8 @@ class Http:
         raise ActionRejectedError(f"{self.source} answered {reply.status} to {method} {path}: {vendor_words(reply)}")
 
     def close(self) -> None:
-        """Close every connection; the next read opens a new one."""
+        """Close every connection."""
         self._reader.close()
-        self._reader = self._client(keepalive=4)
 
     def _client(self, keepalive: int) -> Any:
         import httpx
@@ -172,7 +173,7 @@ class Http:
                 raise error
             return reply
 
-        return with_retries(attempt, deadline)
+        return with_retries(attempt, deadline) if self._retry else attempt()
 
     def _translated(self, method: str, path: str, params: Params | None, body: Any, deadline: Deadline) -> Reply:
         """One attempt, with the wire's errors in our words."""

@@ -64,6 +64,10 @@ class SourceClient:
 
     def close(self) -> None:
         """Let go of connections; the client may be used again afterwards."""
+        for name in ("_http", "_server"):
+            held = self.__dict__.pop(name, None)
+            if held is not None:
+                held.close()
 
     def _ask(
         self,

@@ -183,12 +183,6 @@ class KubernetesClient(SourceClient):
         data = self._server.get(path("api", "v1", "namespaces", namespace, "secrets", name)).get("data", {})
         return base64.b64decode(data.get(key, "")).decode()
 
-    def close(self) -> None:
-        """Close the connections."""
-        if "_server" in self.__dict__:
-            self._server.close()
-            del self.__dict__["_server"]
-
     @cached_property
     def _server(self) -> ApiServer:
         return ApiServer(

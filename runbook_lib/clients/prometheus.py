@@ -173,11 +173,6 @@ class PrometheusClient(SourceClient):
         self._note_server(result)
         return result
 
-    def close(self) -> None:
-        """Close the connections."""
-        if "_http" in self.__dict__:
-            self._http.close()
-
     def _note_server(self, result: Evidence | Gap) -> None:
         """Read the server's version once, after its first answer, so that every record says who answered."""
         if isinstance(result, Gap):
