@@ -41,12 +41,12 @@ KINDS: Mapping[str, str] = {
 DURABLE = frozenset({"run.started", "approval", "action.intent", "action.outcome", "run.ended", "recovered", "sealed"})
 # The members behind ``data`` in canonical order. They hold no free text, so their place in the line is certain
 # whatever ``data`` contains.
-_TAIL = re.compile(
+TAIL = re.compile(
     rb',"hash":"(?P<hash>sha256:[0-9a-f]{64})"(?P<tail>,"kind":"(?P<kind>[a-z.]{1,40})","mono_ns":(?P<mono>\d{1,16}),'
     rb'"prev":"(?P<prev>sha256:[0-9a-f]{64})","run_id":"(?P<run>[A-Za-z0-9._-]{1,100})","seq":(?P<seq>\d{1,15}),'
     rb'"ts":"(?P<ts>[0-9TZ:.-]{20,30})","v":(?P<v>\d{1,3})\})\Z'
 )
-_LONGEST_TAIL = 560
+LONGEST_TAIL = 560
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def chain_members(line: bytes) -> Line:
     Raises:
         RecordError: the line is not an event in the form the journal writes.
     """
-    match = _TAIL.search(line, max(0, len(line) - _LONGEST_TAIL))
+    match = TAIL.search(line, max(0, len(line) - LONGEST_TAIL))
     if match is None or int(match["v"]) != FORMAT:
         raise RecordError("the line is not an event of this format")
     return Line(

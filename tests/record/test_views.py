@@ -229,3 +229,14 @@ def test_impact_counts_from_the_start_of_the_symptom(record: Record) -> None:
 def test_no_symptom_has_no_impact(start: Start) -> None:
     """A run without a symptom claims no impact."""
     assert () == impact(Record.read(start().seal("succeeded", "healthy")))
+
+
+def test_checks_are_on_every_view(start: Start) -> None:
+    """A failed check stands on page, summary and JUnit with its fix."""
+    folder = start()
+    good = {"group": "tools", "name": "kubectl", "status": "passed", "observed": "1.32", "required": "1.28"}
+    bad = {"group": "tools", "name": "helm", "status": "failed", "observed": "not found", "required": "3.12"}
+    checks = [{**good, "fix": "", "needed": True}, {**bad, "fix": "install helm 3.12", "needed": True}]
+    folder.journal.append("note", {"what": "checks", "items": checks})
+    record = Record.read(folder.path)
+    assert [True, True, True] == ["install helm 3.12" in view(record) for view in (report, summary, junit)]

@@ -8,6 +8,9 @@ from xml.etree import ElementTree as ET
 from runbook_lib.record.record import Record
 from runbook_lib.record.views.headline import headline, quantity
 
+#: Status of a check to the tag that JUnit has for it; none for a pass.
+_CHECKS = {"passed": "", "failed": "failure", "skipped": "skipped", "unknown": "error"}
+
 
 def junit(record: Record) -> str:
     """The checks of a record as JUnit XML.
@@ -32,6 +35,11 @@ def junit(record: Record) -> str:
             _result(case, "failure", str(finding["title"]), _numbers(finding))
     for finding in record.ruled_out:
         _case(suite, f"ruled out {finding['cause']}", "findings")
+    for check in record.checks:
+        case = _case(suite, f"{check['group']}: {check['name']}", "checks")
+        tag = _CHECKS.get(str(check["status"]), "error") if check["needed"] else "skipped"
+        if tag and check["status"] != "passed":
+            _result(case, tag, str(check["observed"]), str(check.get("fix", "")))
     for gap in record.gaps:
         case = _case(suite, f"{gap['source']}.{gap['name']}", "sources")
         _result(case, "error" if gap["needed"] else "skipped", str(gap["reason"]), str(gap["title"]))

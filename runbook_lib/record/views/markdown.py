@@ -33,6 +33,7 @@ def summary(record: Record) -> str:
         f"**This run:** {md(head.ending)}" if head.ending else "",
         _section("Could not be read", _gap_lines(record)),
         _section("Findings", _findings_table(record)),
+        _section("Checks", _check_lines(record)),
         _section("Ruled out", [f"- {md(one['cause'])}: {md(one['title'])}" for one in record.ruled_out]),
         _section("Plans and outcomes", _plan_lines(record)),
         _section("Verification", _verification_lines(record)),
@@ -97,6 +98,15 @@ def _gap_lines(record: Record) -> list[str]:
     return [
         f"- {md(gap['title'])}: {md(gap['source'])} - {md(gap['reason'])}" + (" (needed)" if gap["needed"] else "")
         for gap in record.gaps
+    ]
+
+
+def _check_lines(record: Record) -> list[str]:
+    levels = {"passed": "healthy", "failed": "critical", "skipped": "note"}
+    return [
+        f"- {_sign(levels.get(one['status'], 'unknown'))} {str(one['status']).upper()} {md(one['group'])}: "
+        f"{md(one['name'])}: {md(one['observed'])}" + (f" - fix: {md(one['fix'])}" if one.get("fix") else "")
+        for one in record.checks
     ]
 
 

@@ -36,6 +36,7 @@ _STATES = {
     "error": "failed",
     "not_run": "note",
     "not_needed": "note",
+    "skipped": "note",
     "failed": "failed",
 }
 
