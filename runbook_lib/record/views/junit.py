@@ -23,18 +23,34 @@ def junit(record: Record) -> str:
         suite.set("timestamp", record.started.strftime("%Y-%m-%dT%H:%M:%S"))
     if record.duration_seconds is not None:
         suite.set("time", f"{record.duration_seconds:.3f}")
-    head = headline(record)
-    verdict = _case(suite, "verdict", "run")
+    _verdict(suite, record)
+    _findings(suite, record)
+    _checks(suite, record)
+    _cells(suite, record)
+    for tag, name in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
+        suite.set(name, str(len(suite.findall(f"testcase/{tag}"))))
+    suite.set("tests", str(len(suite.findall("testcase"))))
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(suite, encoding="unicode")}\n'
+
+
+def _verdict(suite: ET.Element, record: Record) -> None:
+    head, case = headline(record), _case(suite, "verdict", "run")
     if head.verdict == "unknown":
-        _result(verdict, "error", head.what, head.next_step)
+        _result(case, "error", head.what, head.next_step)
     elif head.verdict != "healthy":
-        _result(verdict, "failure", head.what, f"{head.why}\n{head.next_step}")
+        _result(case, "failure", head.what, f"{head.why}\n{head.next_step}")
+
+
+def _findings(suite: ET.Element, record: Record) -> None:
     for finding in record.findings:
         case = _case(suite, f"{finding['role']} {finding['cause']}", "findings")
         if finding["severity"] in {"critical", "warning", "unknown"}:
             _result(case, "failure", str(finding["title"]), _numbers(finding))
     for finding in record.ruled_out:
         _case(suite, f"ruled out {finding['cause']}", "findings")
+
+
+def _checks(suite: ET.Element, record: Record) -> None:
     for check in record.checks:
         case = _case(suite, f"{check['group']}: {check['name']}", "checks")
         tag = _CHECKS.get(str(check["status"]), "error") if check["needed"] else "skipped"
@@ -43,16 +59,15 @@ def junit(record: Record) -> str:
     for gap in record.gaps:
         case = _case(suite, f"{gap['source']}.{gap['name']}", "sources")
         _result(case, "error" if gap["needed"] else "skipped", str(gap["reason"]), str(gap["title"]))
+
+
+def _cells(suite: ET.Element, record: Record) -> None:
     for cell in record.cells:
         case = _case(suite, cell.name or "cell", "cells")
         if cell.duration_seconds is not None:
             case.set("time", f"{cell.duration_seconds:.3f}")
         if cell.status != "ok":
             _result(case, "error", cell.status, cell.error)
-    for tag, name in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
-        suite.set(name, str(len(suite.findall(f"testcase/{tag}"))))
-    suite.set("tests", str(len(suite.findall("testcase"))))
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(suite, encoding="unicode")}\n'
 
 
 def _case(suite: ET.Element, name: str, group: str) -> ET.Element:
