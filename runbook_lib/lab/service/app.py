@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import random
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -154,9 +155,8 @@ class Api:
         return endpoint
 
     def _answer(self, work: Work, request: Request, body: bytes, deadline: float) -> Answer:
-        if time.monotonic() > deadline:  # its client has gone; working on it would only delay the others
+        if not burn(self.settings.work_ms / 1000, deadline):
             return 503, {"error": "the request waited too long"}
-        burn(self.settings.work_ms / 1000)
         if self.settings.leak_kib:
             self._kept.append(bytearray(b"x" * self.settings.leak_kib * 1024))
         try:
@@ -215,10 +215,26 @@ class Measured:
         return "unknown"
 
 
-def burn(seconds: float) -> None:
-    """Use CPU time of this thread, as rendering and validating would."""
-    end = time.thread_time() + seconds
-    total = 0
-    while time.thread_time() < end:
-        for number in range(200):
-            total = (total * 31 + number) & 0xFFFFFFFF
+# One request computes at a time: sliced among threads, all of them would be late instead of the last one.
+_COMPUTING = threading.Lock()
+
+
+def burn(seconds: float, deadline: float) -> bool:
+    """Use CPU time of this thread, as rendering and validating would.
+
+    Args:
+        seconds: CPU time.
+        deadline: monotonic time after which the client has gone; working for it would only delay the others.
+
+    Returns:
+        False when the deadline had passed and nothing was done.
+    """
+    with _COMPUTING:
+        if time.monotonic() > deadline:
+            return False
+        end = time.thread_time() + seconds
+        total = 0
+        while time.thread_time() < end:
+            for number in range(200):
+                total = (total * 31 + number) & 0xFFFFFFFF
+    return True

@@ -44,7 +44,7 @@ RELEASES: dict[str, Release] = {
         Release("v2", "adds orders.note; v1 still runs on its schema", schema_version=2),
         Release("v3", "adds orders.currency; v1 and v2 still run on its schema", schema_version=3),
         Release("v4", "renames orders.total_cents; no earlier release runs on its schema", schema_version=4),
-        Release("v2-slow", "v2 that burns CPU on every request", schema_version=2, extra_work_ms=44.0),
+        Release("v2-slow", "v2 that burns CPU on every request", schema_version=2, extra_work_ms=34.0),
         Release("v2-errors", "v2 that fails one request in four", schema_version=2, error_ratio=0.25),
         Release("v2-crash", "v2 that ends shortly after its start", schema_version=2, exit_after_seconds=0.2),
         Release("v2-leak", "v2 that keeps memory on every request", schema_version=2, leak_kib=512),
