@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from runbook_lib.clients._tape import Answer, Question, Tape
 from runbook_lib.errors import SecretError, SourceAnswerError, SourceDeniedError, SourceError, SourceUnreachableError
@@ -20,6 +20,13 @@ CONNECT_SECONDS = 3.0
 TOTAL_SECONDS = 10.0
 
 Resolve = Callable[[str], Secret]
+
+
+class _Closes(Protocol):
+    def close(self) -> None: ...
+
+
+Closes = TypeVar("Closes", bound=_Closes)
 
 
 def resolve_secret(reference: str) -> Secret:
@@ -61,13 +68,23 @@ class SourceClient:
         self.queries: Mapping[str, Query] = load(self.source)
         self._redactor = Redactor()
         self._lock = threading.Lock()
+        self._making = threading.Lock()
+        self._held: Any = None
 
     def close(self) -> None:
         """Let go of connections; the client may be used again afterwards."""
-        for name in ("_http", "_server"):
-            held = self.__dict__.pop(name, None)
-            if held is not None:
-                held.close()
+        with self._making:
+            held, self._held = self._held, None
+        if held is not None:
+            held.close()
+
+    def _shared(self, make: Callable[[], Closes]) -> Closes:
+        """What all threads use together, such as a pool of connections; made once, closed by ``close``."""
+        with self._making:
+            if self._held is None:
+                self._held = make()
+            held: Closes = self._held
+            return held
 
     def _ask(
         self,

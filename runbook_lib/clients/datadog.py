@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from string import Template
 from typing import Any
 
@@ -35,7 +34,7 @@ class DatadogClient(SourceClient):
         """Share of the database's connections that is used, 0 to 1, one series."""
         return self._metric("connections_of_limit")
 
-    def logs(self, filter: str = "status:(error OR critical)", limit: int = 100) -> Evidence | Gap:  # noqa: A002
+    def logs(self, filter: str = "status:error", limit: int = 100) -> Evidence | Gap:  # noqa: A002
         """Table ``at, status, host, service, message``, newest first.
 
         Args:
@@ -62,8 +61,11 @@ class DatadogClient(SourceClient):
         service = str(self.workload.get("selector", {}).get("service", ""))
         return query.text.format(service=service, filter=wanted).strip()
 
-    @cached_property
+    @property
     def _http(self) -> Http:
+        return self._shared(self._open)
+
+    def _open(self) -> Http:
         keys: dict[str, str | Secret] = {}
         for header, name in (("DD-API-KEY", "api_key"), ("DD-APPLICATION-KEY", "application_key")):
             key = self._secret(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 from runbook_lib.clients._http import Http, bearer
@@ -32,8 +31,11 @@ class GrafanaClient(SourceClient):
         """Document ``{version, database}``."""
         return self._ask("server", self._fetch_server)
 
-    @cached_property
+    @property
     def _http(self) -> Http:
+        return self._shared(self._open)
+
+    def _open(self) -> Http:
         return Http(
             self.source,
             self._setting("url"),

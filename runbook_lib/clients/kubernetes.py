@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import Any
 
 from runbook_lib.clients import _kubernetes_objects as objects
@@ -183,8 +182,11 @@ class KubernetesClient(SourceClient):
         data = self._server.get(path("api", "v1", "namespaces", namespace, "secrets", name)).get("data", {})
         return base64.b64decode(data.get(key, "")).decode()
 
-    @cached_property
+    @property
     def _server(self) -> ApiServer:
+        return self._shared(self._open)
+
+    def _open(self) -> ApiServer:
         return ApiServer(
             self._setting("kubeconfig"),
             self._setting("context"),

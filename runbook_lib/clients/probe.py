@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import cached_property
 from typing import Any
 
 from runbook_lib.clients._http import Http, Reply, bearer
@@ -42,12 +41,9 @@ class HttpProbe(SourceClient):
         path = str(self.workload.get(setting) or {"health_path": "/health", "status_path": "/status"}[setting])
         return lambda _query, _window: f"GET {path}"
 
-    @cached_property
-    def _headers(self) -> dict[str, Any]:
-        return bearer(self._secret("token"))
-
     def _attempts(self, question: Question) -> tuple[list[dict[str, Any]], list[Any]]:
         """Each attempt, and the body of each answer; raises the last error when there was no answer at all."""
+        headers = bearer(self._secret("token"))
         path = question.text.removeprefix("GET ")
         attempts: list[dict[str, Any]] = []
         bodies: list[Any] = []
@@ -57,7 +53,7 @@ class HttpProbe(SourceClient):
             http = Http(
                 self.source,
                 self._setting("url"),
-                headers=self._headers,
+                headers=headers,
                 connect_seconds=self.connect_seconds,
                 total_seconds=self.total_seconds,
                 retry=False,

@@ -6,7 +6,6 @@ import base64
 import math
 from array import array
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 from typing import Any
 
 from runbook_lib.clients import _promql as promql
@@ -182,8 +181,11 @@ class PrometheusClient(SourceClient):
         if first:
             self.server()
 
-    @cached_property
+    @property
     def _http(self) -> Http:
+        return self._shared(self._open)
+
+    def _open(self) -> Http:
         headers = bearer(self._secret("token"))
         password = self._secret("password")
         if password:
@@ -197,7 +199,7 @@ class PrometheusClient(SourceClient):
             total_seconds=self.total_seconds,
         )
 
-    @cached_property
+    @property
     def _names(self) -> Mapping[str, str]:
         """Metric and label names, with those of the catalogue in place of the defaults."""
         names = dict(metric_names())

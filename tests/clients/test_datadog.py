@@ -99,7 +99,7 @@ def test_logs_are_read_page_by_page(client, answerer):
     assert [100, 50] == [request.json()["page"]["limit"] for request in answerer.requests]
     assert 150 == len(result.table)
     assert "canary" not in str(result.to_json())
-    assert "service:api status:(error OR critical)" == answerer.requests[0].json()["filter"]["query"]
+    assert "service:api status:error" == answerer.requests[0].json()["filter"]["query"]
 
 
 def test_no_log_line_is_an_answer(client, answerer):
