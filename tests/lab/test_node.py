@@ -166,10 +166,12 @@ def kubeconfig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 def cluster(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """One node on the control plane, for all tests of this module."""
     cluster = Cluster(kubeconfig, tmp_path_factory.mktemp("cluster"))
-    cluster.api.request("POST", "/api/v1/namespaces", {"metadata": {"name": cluster.namespace}})
-    until(lambda: node_is_ready(cluster), why=cluster.agent.log_tail)
-    yield cluster
-    cluster.close()
+    try:
+        cluster.api.request("POST", "/api/v1/namespaces", {"metadata": {"name": cluster.namespace}})
+        until(lambda: node_is_ready(cluster), why=cluster.agent.log_tail)
+        yield cluster
+    finally:
+        cluster.close()
 
 
 @pytest.fixture(autouse=True)
@@ -188,7 +190,7 @@ def node_is_ready(cluster: Cluster) -> bool:
         node = cluster.api.request("GET", f"/api/v1/nodes/{cluster.node}")
     except ApiError:
         return False
-    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"]["conditions"])
+    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions", []))
     return ready and not (node["spec"].get("taints"))
 
 
