@@ -23,10 +23,13 @@ ADMIN_GROUP = "system:masters"
 
 def main(argv: list[str] | None = None) -> int:
     """Serve until a signal ends it; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="runbook_lib.lab.controlplane", description="Kubernetes API server of the lab")
+    parser = argparse.ArgumentParser(
+        prog="runbook_lib.lab.controlplane", description="Kubernetes API server of the lab"
+    )
     parser.add_argument("--port", type=int, required=True, help="TCP port on 127.0.0.1; 0 takes a free one")
     parser.add_argument("--dir", type=Path, required=True, help="folder for tokens.csv and admin.kubeconfig")
     parser.add_argument("--token-file", type=Path, help="users; default DIR/tokens.csv")
+    parser.add_argument("--no-controllers", action="store_true", help="serve objects only; nothing acts on them")
     arguments = parser.parse_args(argv)
     directory: Path = arguments.dir
     directory.mkdir(parents=True, mode=0o700, exist_ok=True)
@@ -34,15 +37,22 @@ def main(argv: list[str] | None = None) -> int:
     if not token_file.exists():
         write_private(token_file, f'{secrets.token_hex(16)},admin,admin,"{ADMIN_GROUP}"\n')
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    return asyncio.run(serve(arguments.port, directory, token_file))
+    return asyncio.run(serve(arguments.port, directory, token_file, controllers=not arguments.no_controllers))
 
 
-async def serve(port: int, directory: Path, token_file: Path) -> int:
+async def serve(port: int, directory: Path, token_file: Path, *, controllers: bool = True) -> int:
     """Serve on a loopback port until a signal ends it."""
     tokens = read_tokens(token_file)
     cluster = Cluster(tokens)
-    config = Config(cluster.server, log_level="warning", access_log=False, lifespan="off", server_header=False,
-                    timeout_graceful_shutdown=1, timeout_keep_alive=60)  # fmt: skip
+    config = Config(
+        cluster.server,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=1,
+        timeout_keep_alive=60,
+    )
     server = Server(config)
     context, authority = context_in(directory, write_private)
     config.load()
@@ -50,7 +60,8 @@ async def serve(port: int, directory: Path, token_file: Path) -> int:
     address = f"https://127.0.0.1:{listener.port}"
     admin = next((token for token, user in tokens.items() if ADMIN_GROUP in user.groups), "")
     write_private(directory / "admin.kubeconfig", kubeconfig(address, admin, authority))
-    cluster.runner.start()
+    if controllers:
+        cluster.runner.start()
     # The HTTP server gets no sockets: the listener hands it the connections.
     task = asyncio.create_task(server.serve(sockets=[]))
     while not server.started and not task.done():
@@ -74,12 +85,17 @@ def kubeconfig(server: str, token: str, authority: str, namespace: str = "defaul
         namespace: where commands go that name none.
     """
     trust = base64.b64encode(authority.encode()).decode()
-    return json.dumps({
-        "apiVersion": "v1", "kind": "Config", "current-context": "lab", "preferences": {},
-        "clusters": [{"name": "lab", "cluster": {"server": server, "certificate-authority-data": trust}}],
-        "users": [{"name": "user", "user": {"token": token}}],
-        "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "user", "namespace": namespace}}],
-    })  # fmt: skip
+    return json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "lab",
+            "preferences": {},
+            "clusters": [{"name": "lab", "cluster": {"server": server, "certificate-authority-data": trust}}],
+            "users": [{"name": "user", "user": {"token": token}}],
+            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "user", "namespace": namespace}}],
+        }
+    )
 
 
 def write_private(path: Path, text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from runbook_lib.lab.controlplane import protobuf, status
+from runbook_lib.lab.controlplane import kinds, protobuf, status
 from runbook_lib.lab.controlplane.kinds import Kind
 from runbook_lib.lab.controlplane.schema import Type, named
 from runbook_lib.lab.controlplane.status import ApiError
@@ -16,7 +16,7 @@ JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.
 
 def media_type(header: str) -> str:
     """The type without its parameters."""
-    return header.split(";")[0].strip().lower()
+    return header.split(";", maxsplit=1)[0].strip().lower()
 
 
 def read_json(body: bytes, what: str = "") -> Any:
@@ -32,7 +32,7 @@ def read_json(body: bytes, what: str = "") -> Any:
         raise status.bad_request(f"{what}{detail}") from None
 
 
-def read_yaml(body: bytes) -> Any:
+def read_yaml(body: bytes, what: str = "error decoding YAML: error converting YAML to JSON: ") -> Any:
     """The decoded YAML (or JSON) document.
 
     Raises:
@@ -46,7 +46,8 @@ def read_yaml(body: bytes) -> Any:
     try:
         document = yaml.load(body, Loader=loader)  # noqa: S506 - a safe loader, in C where it was built
     except yaml.YAMLError as problem:
-        raise status.bad_request(f"error decoding YAML: {problem}") from None
+        text = " ".join(str(problem).split())
+        raise status.bad_request(f"{what}yaml: {text}") from None
     return json.loads(json.dumps(document, default=str))
 
 
@@ -70,19 +71,17 @@ def read_object(body: bytes, content_type: str, expected: Kind, type_: Type | No
         except (protobuf.ProtobufError, UnicodeDecodeError) as problem:
             raise status.bad_request(str(problem)) from None
     elif media == YAML:
-        item = read_yaml(body)
+        item = read_yaml(body, f"the object provided is unrecognized (must be of type {expected.kind}): ")
     elif media == JSON:
-        item = read_json(body)
+        item = read_json(body, unrecognized(expected))
     else:
         raise status.unsupported_media_type(
             "the body of the request was in an unknown format - accepted media types include: application/json, "
             "application/yaml, application/vnd.kubernetes.protobuf"
         )
     if not isinstance(item, dict):
-        raise status.bad_request(f"couldn't get version/kind; json parse error: json: cannot unmarshal "
-                                 f"{'array' if isinstance(item, list) else 'string'} into Go value of type struct "
-                                 "{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string "
-                                 "\"json:\\\"kind,omitempty\\\"\" }")  # fmt: skip
+        what = {list: "array", str: "string", bool: "bool"}.get(type(item), "number")
+        raise status.bad_request(f"{unrecognized(expected)}json: cannot unmarshal {what} into Go value of type struct")
     check_kind(item, expected)
     return item
 
@@ -97,14 +96,19 @@ def check_kind(item: Object, expected: Kind) -> None:
     kind = item.get("kind") or expected.kind
     if (api_version, kind) == (expected.api_version, expected.kind):
         return
-    if kind == expected.kind:
-        raise status.bad_request(f"the API version in the data ({api_version}) does not match the expected API version "
-                                 f"({expected.api_version})")  # fmt: skip
-    group, _, version = api_version.rpartition("/")
-    raise status.bad_request(
-        f"{expected.kind} in version \"{expected.version}\" cannot be handled as a {expected.kind}: converting "
-        f"({group or 'v1'}.{kind}) to ({expected.group}.{expected.kind}): unknown conversion (version {version})"
-    )
+    version = api_version.rpartition("/")[2]
+    title = f'{kind} in version "{version}" cannot be handled as a {expected.kind}: '
+    if kinds.of(api_version, kind) is None:
+        title = f'{kind} in version "{expected.version}" cannot be handled as a {expected.kind}: '
+        why = f'no kind "{kind}" is registered for version "{api_version}" in scheme "pkg/runtime/scheme.go:111"'
+        raise status.bad_request(title + why)
+    group = expected.group.split(".")[0] or "core"
+    raise status.bad_request(f"{title}converting ({version}.{kind}) to ({group}.{expected.kind}): unknown conversion")
+
+
+def unrecognized(expected: Kind) -> str:
+    """How the server begins to complain about a body without form."""
+    return f"the object provided is unrecognized (must be of type {expected.kind}): couldn't get version/kind; json parse error: "
 
 
 def read_delete_options(body: bytes, content_type: str, query: dict[str, str]) -> Object:
@@ -113,30 +117,48 @@ def read_delete_options(body: bytes, content_type: str, query: dict[str, str]) -
     Raises:
         ApiError: 400, 422.
     """
-    options: Object = {}
     if body.strip():
-        media = media_type(content_type) or JSON
-        if media == PROTOBUF:
-            try:
-                options = protobuf.decode(protobuf.envelope(body)[2], named("meta.v1.DeleteOptions"))
-            except protobuf.ProtobufError as problem:
-                raise status.bad_request(str(problem)) from None
-        else:
-            options = read_yaml(body) if media == YAML else read_json(body)
+        options = _options_of(body, content_type)
     else:
-        if "gracePeriodSeconds" in query:
-            options["gracePeriodSeconds"] = int(query["gracePeriodSeconds"])
-        if "propagationPolicy" in query:
-            options["propagationPolicy"] = query["propagationPolicy"]
-        if "orphanDependents" in query:
-            options["orphanDependents"] = query["orphanDependents"] == "true"
-        if query.get("dryRun"):
-            options["dryRun"] = [query["dryRun"]]
-    policy = options.get("propagationPolicy")
+        options = _options_in(query)
+    policy, orphan = options.get("propagationPolicy"), options.get("orphanDependents")
     if policy not in (None, "Background", "Foreground", "Orphan"):
-        message = f'Unsupported value: "{policy}": supported values: "Background", "Foreground", "Orphan"'
-        cause = {"reason": "FieldValueNotSupported", "message": message, "field": "propagationPolicy"}
-        details = {"group": "meta.k8s.io", "kind": "DeleteOptions", "causes": [cause]}
-        text = f'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: {message}'
-        raise ApiError(422, "Invalid", text, details)
+        known = '"Foreground", "Background", "Orphan", "nil"'
+        raise _wrong_option("FieldValueNotSupported", f'Unsupported value: "{policy}": supported values: {known}')
+    if policy is not None and orphan is not None:
+        text = f'Invalid value: "{policy}": orphanDependents and deletionPropagation cannot be both set'
+        raise _wrong_option("FieldValueInvalid", text)
     return options
+
+
+def _options_of(body: bytes, content_type: str) -> Object:
+    media = media_type(content_type) or JSON
+    if media == PROTOBUF:
+        try:
+            return protobuf.decode(protobuf.envelope(body)[2], named("meta.v1.DeleteOptions"))
+        except protobuf.ProtobufError as problem:
+            raise status.bad_request(str(problem)) from None
+    options = read_yaml(body) if media == YAML else read_json(body, "couldn't get version/kind; json parse error: ")
+    return options if isinstance(options, dict) else {}
+
+
+def _options_in(query: dict[str, str]) -> Object:
+    options: Object = {}
+    seconds = query.get("gracePeriodSeconds")
+    if seconds is not None:
+        if not seconds.lstrip("-").isdigit():
+            raise status.bad_request(f'strconv.ParseInt: parsing "{seconds}": invalid syntax')
+        options["gracePeriodSeconds"] = int(seconds)
+    if "propagationPolicy" in query:
+        options["propagationPolicy"] = query["propagationPolicy"]
+    if "orphanDependents" in query:
+        options["orphanDependents"] = query["orphanDependents"] == "true"
+    if query.get("dryRun"):
+        options["dryRun"] = [query["dryRun"]]
+    return options
+
+
+def _wrong_option(reason: str, message: str) -> ApiError:
+    cause = {"reason": reason, "message": message, "field": "propagationPolicy"}
+    details = {"group": "meta.k8s.io", "kind": "DeleteOptions", "causes": [cause]}
+    return ApiError(422, "Invalid", f'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: {message}', details)

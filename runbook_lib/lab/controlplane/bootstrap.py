@@ -10,31 +10,72 @@ from runbook_lib.lab.controlplane.resources import Resources, Write
 READ = ["get", "list", "watch"]
 WRITE = ["create", "delete", "deletecollection", "patch", "update"]
 VIEW: list[dict[str, Any]] = [
-    {"apiGroups": [""], "verbs": READ, "resources": [
-        "configmaps", "endpoints", "events", "limitranges", "namespaces", "namespaces/status", "pods", "pods/log",
-        "pods/status", "resourcequotas", "resourcequotas/status", "serviceaccounts", "services", "services/status"]},
-    {"apiGroups": ["apps"], "verbs": READ, "resources": [
-        "deployments", "deployments/scale", "deployments/status", "replicasets", "replicasets/scale", "replicasets/status"]},
-    {"apiGroups": ["autoscaling"], "verbs": READ, "resources": ["horizontalpodautoscalers", "horizontalpodautoscalers/status"]},
+    {
+        "apiGroups": [""],
+        "verbs": READ,
+        "resources": [
+            "configmaps",
+            "endpoints",
+            "events",
+            "limitranges",
+            "namespaces",
+            "namespaces/status",
+            "pods",
+            "pods/log",
+            "pods/status",
+            "resourcequotas",
+            "resourcequotas/status",
+            "serviceaccounts",
+            "services",
+            "services/status",
+        ],
+    },
+    {
+        "apiGroups": ["apps"],
+        "verbs": READ,
+        "resources": [
+            "deployments",
+            "deployments/scale",
+            "deployments/status",
+            "replicasets",
+            "replicasets/scale",
+            "replicasets/status",
+        ],
+    },
+    {
+        "apiGroups": ["autoscaling"],
+        "verbs": READ,
+        "resources": ["horizontalpodautoscalers", "horizontalpodautoscalers/status"],
+    },
     {"apiGroups": ["batch"], "verbs": READ, "resources": ["jobs", "jobs/status"]},
     {"apiGroups": ["discovery.k8s.io"], "verbs": READ, "resources": ["endpointslices"]},
     {"apiGroups": ["metrics.k8s.io"], "verbs": READ, "resources": ["pods", "nodes"]},
-    {"apiGroups": ["networking.k8s.io"], "verbs": READ, "resources": ["ingresses", "ingresses/status", "networkpolicies"]},
+    {
+        "apiGroups": ["networking.k8s.io"],
+        "verbs": READ,
+        "resources": ["ingresses", "ingresses/status", "networkpolicies"],
+    },
     {"apiGroups": ["policy"], "verbs": READ, "resources": ["poddisruptionbudgets", "poddisruptionbudgets/status"]},
-]  # fmt: skip
+]
 EDIT: list[dict[str, Any]] = [
-    {"apiGroups": [""], "verbs": WRITE, "resources": [
-        "configmaps", "events", "pods", "secrets", "serviceaccounts", "services"]},
+    {
+        "apiGroups": [""],
+        "verbs": WRITE,
+        "resources": ["configmaps", "events", "pods", "secrets", "serviceaccounts", "services"],
+    },
     {"apiGroups": [""], "verbs": READ, "resources": ["secrets", "pods/exec"]},
     {"apiGroups": [""], "verbs": ["create"], "resources": ["pods/eviction", "pods/exec"]},
-    {"apiGroups": ["apps"], "verbs": WRITE, "resources": [
-        "deployments", "deployments/scale", "replicasets", "replicasets/scale"]},
+    {
+        "apiGroups": ["apps"],
+        "verbs": WRITE,
+        "resources": ["deployments", "deployments/scale", "replicasets", "replicasets/scale"],
+    },
     {"apiGroups": ["autoscaling"], "verbs": WRITE, "resources": ["horizontalpodautoscalers"]},
     {"apiGroups": ["batch"], "verbs": WRITE, "resources": ["jobs"]},
     {"apiGroups": ["coordination.k8s.io"], "verbs": [*READ, *WRITE], "resources": ["leases"]},
     {"apiGroups": ["networking.k8s.io"], "verbs": WRITE, "resources": ["ingresses", "networkpolicies"]},
     {"apiGroups": ["policy"], "verbs": WRITE, "resources": ["poddisruptionbudgets"]},
-]  # fmt: skip
+]
 ADMIN: list[dict[str, Any]] = [
     {"apiGroups": [kinds.RBAC], "verbs": [*READ, *WRITE], "resources": ["rolebindings", "roles"]},
     {"apiGroups": ["authorization.k8s.io"], "verbs": ["create"], "resources": ["localsubjectaccessreviews"]},
@@ -48,19 +89,35 @@ ROLES: dict[str, list[dict[str, Any]]] = {
     "edit": VIEW + EDIT,
     "view": VIEW,
     "system:discovery": [
-        {"verbs": ["get"], "nonResourceURLs": [
-            "/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version",
-            "/version/"]},
+        {
+            "verbs": ["get"],
+            "nonResourceURLs": [
+                "/api",
+                "/api/*",
+                "/apis",
+                "/apis/*",
+                "/healthz",
+                "/livez",
+                "/openapi",
+                "/openapi/*",
+                "/readyz",
+                "/version",
+                "/version/",
+            ],
+        },
     ],
     "system:basic-user": [
-        {"apiGroups": ["authorization.k8s.io"], "verbs": ["create"],
-         "resources": ["selfsubjectaccessreviews", "selfsubjectrulesreviews"]},
+        {
+            "apiGroups": ["authorization.k8s.io"],
+            "verbs": ["create"],
+            "resources": ["selfsubjectaccessreviews", "selfsubjectrulesreviews"],
+        },
         {"apiGroups": ["authentication.k8s.io"], "verbs": ["create"], "resources": ["selfsubjectreviews"]},
     ],
     "system:public-info-viewer": [
         {"verbs": ["get"], "nonResourceURLs": ["/healthz", "/livez", "/readyz", "/version", "/version/"]},
     ],
-}  # fmt: skip
+}
 BINDINGS = {
     "cluster-admin": ("system:masters",),
     "system:discovery": ("system:authenticated",),
@@ -76,7 +133,11 @@ def populate(resources: Resources) -> None:
     for name in ("default", "kube-node-lease", "kube-public", "kube-system"):
         resources.create(kinds.get("namespaces"), "", {"metadata": {"name": name}}, write)
     for name, rules in ROLES.items():
-        metadata = {"name": name, "labels": LABELS, "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"}}
+        metadata = {
+            "name": name,
+            "labels": LABELS,
+            "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"},
+        }
         resources.create(kinds.get("clusterroles", kinds.RBAC), "", {"metadata": metadata, "rules": rules}, write)
         groups = BINDINGS.get(name)
         if groups:

@@ -39,14 +39,24 @@ def make(common_name: str, address: str = "127.0.0.1") -> tuple[str, str]:
     algorithm = _sequence(_oid(OID_ECDSA_SHA256))
     name = _sequence(_tag(0x31, _sequence(_oid(OID_COMMON_NAME), _tag(0x0C, common_name.encode()))))
     begin = datetime.now(UTC) - timedelta(days=1)
-    validity = _sequence(*(_tag(0x18, moment.strftime("%Y%m%d%H%M%SZ").encode()) for moment in (begin, begin + timedelta(VALID_DAYS))))
+    validity = _sequence(
+        *(_tag(0x18, moment.strftime("%Y%m%d%H%M%SZ").encode()) for moment in (begin, begin + timedelta(VALID_DAYS)))
+    )
     key_info = _sequence(_sequence(_oid(OID_EC_PUBLIC_KEY), _oid(OID_P256)), _bits(public))
     body = _sequence(
-        _tag(0xA0, _integer(2)), _integer(secrets.randbits(64)), algorithm, name, validity, name, key_info,
+        _tag(0xA0, _integer(2)),
+        _integer(secrets.randbits(64)),
+        algorithm,
+        name,
+        validity,
+        name,
+        key_info,
         _tag(0xA3, _sequence(*_extensions(public, address))),
-    )  # fmt: skip
+    )
     certificate = _sequence(body, algorithm, _bits(_sign(body, private)))
-    key = _sequence(_integer(1), _tag(0x04, private.to_bytes(32, "big")), _tag(0xA0, _oid(OID_P256)), _tag(0xA1, _bits(public)))
+    key = _sequence(
+        _integer(1), _tag(0x04, private.to_bytes(32, "big")), _tag(0xA0, _oid(OID_P256)), _tag(0xA1, _bits(public))
+    )
     return _pem("CERTIFICATE", certificate), _pem("EC PRIVATE KEY", key)
 
 

@@ -21,9 +21,16 @@ from runbook_lib.lab.controlplane.server import Server
 from runbook_lib.lab.controlplane.store import Store
 
 CONTROLLERS = (
-    NamespaceController, DeploymentController, ReplicaSetController, Scheduler, EndpointsController, JobController,
-    BudgetController, NodeController, GarbageCollector,
-)  # fmt: skip
+    NamespaceController,
+    DeploymentController,
+    ReplicaSetController,
+    Scheduler,
+    EndpointsController,
+    JobController,
+    BudgetController,
+    NodeController,
+    GarbageCollector,
+)
 
 
 class Cluster:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from typing import Any
 
@@ -138,6 +139,7 @@ def _job(item: Object) -> None:
     spec.setdefault("backoffLimit", 6)
     spec.setdefault("completionMode", "NonIndexed")
     spec.setdefault("suspend", False)
+    spec.setdefault("manualSelector", False)
     spec.setdefault("podReplacementPolicy", "Failed" if "podFailurePolicy" in spec else "TerminatingOrFailed")
     template = spec["template"]
     pod_spec(template["spec"])
@@ -147,6 +149,25 @@ def _job(item: Object) -> None:
 
 def _secret(item: Object) -> None:
     item.setdefault("type", "Opaque")
+    texts = item.pop("stringData", None) or {}
+    if texts:
+        data = {key: base64.b64encode(value.encode()).decode() for key, value in texts.items()}
+        item["data"] = (item.get("data") or {}) | data
+
+
+def _node(item: Object) -> None:
+    capacity = item["status"].get("capacity")
+    if capacity:
+        item["status"].setdefault("allocatable", dict(capacity))
+
+
+def _limit_range(item: Object) -> None:
+    for row in item["spec"].get("limits") or []:
+        if row.get("type") != "Container":
+            continue
+        for source, target in (("max", "default"), ("default", "defaultRequest"), ("min", "defaultRequest")):
+            for name, amount in (row.get(source) or {}).items():
+                row.setdefault(target, {}).setdefault(name, amount)
 
 
 def _namespace(item: Object) -> None:
@@ -183,6 +204,8 @@ DEFAULTS: dict[str, Callable[[Object], None]] = {
     "core.v1.Service": _service,
     "core.v1.Endpoints": _endpoints,
     "core.v1.Secret": _secret,
+    "core.v1.Node": _node,
+    "core.v1.LimitRange": _limit_range,
     "core.v1.Namespace": _namespace,
     "apps.v1.Deployment": _deployment,
     "apps.v1.ReplicaSet": _replica_set,

@@ -8,10 +8,20 @@ from typing import Any
 from runbook_lib.lab.controlplane.kinds import KINDS, REVIEWS, Kind
 
 VERSION = {
-    "major": "1", "minor": "35", "emulationMajor": "1", "emulationMinor": "35", "minCompatibilityMajor": "1",
-    "minCompatibilityMinor": "34", "gitVersion": "v1.35.4+lab", "gitCommit": "", "gitTreeState": "",
-    "buildDate": "1970-01-01T00:00:00Z", "goVersion": "", "compiler": "", "platform": "linux/amd64",
-}  # fmt: skip
+    "major": "1",
+    "minor": "35",
+    "emulationMajor": "1",
+    "emulationMinor": "35",
+    "minCompatibilityMajor": "1",
+    "minCompatibilityMinor": "34",
+    "gitVersion": "v1.35.4+lab",
+    "gitCommit": "",
+    "gitTreeState": "",
+    "buildDate": "1970-01-01T00:00:00Z",
+    "goVersion": "",
+    "compiler": "",
+    "platform": "linux/amd64",
+}
 # Kinds of bodies and verbs of the paths below an object.
 SUBRESOURCES = {
     "status": ("", "", "", ("get", "patch", "update")),
@@ -45,9 +55,12 @@ def resource_list(group: str, version: str) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     for kind in of_group(group, version):
         row: dict[str, Any] = {
-            "name": kind.resource, "singularName": kind.singular or kind.kind.lower(), "namespaced": kind.namespaced,
-            "kind": kind.kind, "verbs": list(kind.verbs),
-        }  # fmt: skip
+            "name": kind.resource,
+            "singularName": kind.singular or kind.kind.lower(),
+            "namespaced": kind.namespaced,
+            "kind": kind.kind,
+            "verbs": list(kind.verbs),
+        }
         if kind.short_names:
             row["shortNames"] = list(kind.short_names)
         if kind.categories:
@@ -68,7 +81,12 @@ def resource_list(group: str, version: str) -> dict[str, Any]:
 def metrics_resource_list() -> dict[str, Any]:
     """``APIResourceList`` of the pod metrics API, served by whoever the APIService names."""
     row = {"name": "pods", "singularName": "", "namespaced": True, "kind": "PodMetrics", "verbs": ["get", "list"]}
-    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": f"{METRICS_GROUP}/v1beta1", "resources": [row]}
+    return {
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": f"{METRICS_GROUP}/v1beta1",
+        "resources": [row],
+    }
 
 
 def group(name: str, versions: Iterable[str]) -> dict[str, Any]:
@@ -95,15 +113,27 @@ def aggregated_discovery(names: Iterable[str], extra: Iterable[tuple[str, str]])
     items = []
     for name in names:
         versions = [
-            {"version": version, "freshness": "Current", "resources": [_discovered(kind) for kind in of_group(name, version)]}
+            {
+                "version": version,
+                "freshness": "Current",
+                "resources": [_discovered(kind) for kind in of_group(name, version)],
+            }
             for version in group_versions()[name]
         ]
-        items.append({"metadata": {"name": name, "creationTimestamp": None} if name else {"creationTimestamp": None}, "versions": versions})
+        items.append(
+            {
+                "metadata": {"name": name, "creationTimestamp": None} if name else {"creationTimestamp": None},
+                "versions": versions,
+            }
+        )
     for name, version in extra:
         row = {
-            "resource": "pods", "responseKind": {"group": name, "version": version, "kind": "PodMetrics"}, "scope": "Namespaced",
-            "singularResource": "", "verbs": ["get", "list"],
-        }  # fmt: skip
+            "resource": "pods",
+            "responseKind": {"group": name, "version": version, "kind": "PodMetrics"},
+            "scope": "Namespaced",
+            "singularResource": "",
+            "verbs": ["get", "list"],
+        }
         versions = [{"version": version, "freshness": "Current", "resources": [row]}]
         items.append({"metadata": {"name": name, "creationTimestamp": None}, "versions": versions})
     return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}
@@ -112,9 +142,12 @@ def aggregated_discovery(names: Iterable[str], extra: Iterable[tuple[str, str]])
 def _discovered(kind: Kind) -> dict[str, Any]:
     identity = {"group": kind.group, "version": kind.version, "kind": kind.kind}
     row: dict[str, Any] = {
-        "resource": kind.resource, "responseKind": identity, "scope": "Namespaced" if kind.namespaced else "Cluster",
-        "singularResource": kind.singular or kind.kind.lower(), "verbs": list(kind.verbs),
-    }  # fmt: skip
+        "resource": kind.resource,
+        "responseKind": identity,
+        "scope": "Namespaced" if kind.namespaced else "Cluster",
+        "singularResource": kind.singular or kind.kind.lower(),
+        "verbs": list(kind.verbs),
+    }
     if kind.short_names:
         row["shortNames"] = list(kind.short_names)
     if kind.categories:
@@ -123,8 +156,11 @@ def _discovered(kind: Kind) -> dict[str, Any]:
     for name in sorted(kind.subresources):
         if name in SUBRESOURCES:
             sub_group, sub_version, sub_kind, verbs = SUBRESOURCES[name]
-            response = {"group": sub_group, "version": sub_version, "kind": sub_kind} if sub_version else identity | (
-                {"kind": sub_kind} if sub_kind else {})  # fmt: skip
+            response = (
+                {"group": sub_group, "version": sub_version, "kind": sub_kind}
+                if sub_version
+                else identity | ({"kind": sub_kind} if sub_kind else {})
+            )
             below.append({"subresource": name, "responseKind": response, "verbs": list(verbs)})
     return row | ({"subresources": below} if below else {})
 

@@ -24,8 +24,10 @@ class Lists:
         self._store = store
         self._snapshots: OrderedDict[str, list[Object]] = OrderedDict()
 
-    def list(self, kind: Kind, namespace: str, query: Mapping[str, str]) -> tuple[list[Object], Object]:
+    def list(self, kind: Kind, namespace: str, query: Mapping[str, str]) -> tuple[list[Object] | None, Object]:
         """Objects of one page and the list's metadata.
+
+        There are none, but not null, in an empty namespace; null is what the server says when the selectors left nothing.
 
         Raises:
             ApiError: 400 for a wrong selector, limit or token, 410 for a token that is too old, 504 for a version to come.
@@ -33,7 +35,10 @@ class Lists:
         self._check_version(query)
         if query.get("continue"):
             return self._next_page(query)
-        found = select(kind, self._store.list(kind, namespace), query)
+        everything = self._store.list(kind, namespace)
+        found = select(kind, everything, query)
+        if everything and not found:
+            return None, {"resourceVersion": str(self._store.version)}
         found = [strategy.shown(kind, item) for item in found]
         version = str(self._store.version)
         return self._page(found, 0, version, query)
@@ -42,19 +47,30 @@ class Lists:
         text = query.get("resourceVersion", "")
         match = query.get("resourceVersionMatch", "")
         if match and not text:
-            raise _invalid_options("resourceVersionMatch", "Forbidden",
-                                   "resourceVersionMatch is forbidden unless resourceVersion is provided")  # fmt: skip
+            raise _invalid_options(
+                "resourceVersionMatch",
+                "Forbidden",
+                "resourceVersionMatch is forbidden unless resourceVersion is provided",
+            )
         if text in ("", "0"):
             return
         if not text.isdigit():
-            raise _invalid_options("resourceVersion", "Invalid value", f'"{text}": strconv.ParseUint: parsing "{text}": invalid syntax')
+            why = f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+            raise status.bad_request(f"invalid resource version: {why}")
         if int(text) > self._store.version:
-            details = {"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}], "retryAfterSeconds": 1}
-            raise ApiError(504, "Timeout", f"Too large resource version: {text}, current: {self._store.version}", details)
+            details = {
+                "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+                "retryAfterSeconds": 1,
+            }
+            raise ApiError(
+                504, "Timeout", f"Too large resource version: {text}, current: {self._store.version}", details
+            )
         if match == "Exact" and int(text) < self._store.oldest:
             raise status.expired("The resourceVersion for the provided list is too old.")
 
-    def _page(self, found: list[Object], start: int, version: str, query: Mapping[str, str]) -> tuple[list[Object], Object]:
+    def _page(
+        self, found: list[Object], start: int, version: str, query: Mapping[str, str]
+    ) -> tuple[list[Object], Object]:
         metadata: Object = {"resourceVersion": version}
         limit = int(query.get("limit") or 0) if (query.get("limit") or "0").lstrip("-").isdigit() else 0
         if limit <= 0 or start + limit >= len(found):
@@ -66,7 +82,12 @@ class Lists:
                 self._snapshots.popitem(last=False)
         else:
             version_key = version
-        token = {"v": "meta.k8s.io/v1", "rv": int(version.split("-")[0]), "snapshot": version_key, "start": start + limit}
+        token = {
+            "v": "meta.k8s.io/v1",
+            "rv": int(version.split("-", maxsplit=1)[0]),
+            "snapshot": version_key,
+            "start": start + limit,
+        }
         metadata["continue"] = base64.urlsafe_b64encode(json.dumps(token).encode()).decode().rstrip("=")
         metadata["remainingItemCount"] = len(found) - start - limit
         if query.get("labelSelector") or query.get("fieldSelector"):
@@ -79,12 +100,14 @@ class Lists:
             token = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
             snapshot, start, version = token["snapshot"], token["start"], str(token["rv"])
         except (ValueError, KeyError, TypeError):
-            raise status.bad_request("continue key is not valid: illegal base64 data at input byte 0") from None
+            raise status.bad_request("invalid continue token: continue key is not valid") from None
         found = self._snapshots.get(snapshot)
         if found is None:
-            raise status.expired("The provided continue parameter is too old to display a consistent list result. You can start a "
-                                 "new list without the continue parameter, or use the continue token in this response to retrieve "
-                                 "the remainder of the results.")  # fmt: skip
+            raise status.expired(
+                "The provided continue parameter is too old to display a consistent list result. You can start a "
+                "new list without the continue parameter, or use the continue token in this response to retrieve "
+                "the remainder of the results."
+            )
         limit = int(query.get("limit") or 0)
         metadata: Object = {"resourceVersion": version}
         if limit <= 0 or start + limit >= len(found):

@@ -34,7 +34,7 @@ def envelope(data: bytes) -> tuple[str, str, bytes]:
         raise ProtobufError("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
     api_version = kind = ""
     raw = b""
-    for number, value in _fields(data[len(MAGIC):]):
+    for number, value in _fields(data[len(MAGIC) :]):
         if number == 1:
             names = {inner: bytes(text).decode() for inner, text in _fields(value)}
             api_version, kind = names.get(1, ""), names.get(2, "")

@@ -55,7 +55,9 @@ async def forward(url: str, path: str, query: str, headers: Mapping[str, str]) -
     def call() -> tuple[int, str, bytes]:
         connection = _connection(parts.scheme, parts.hostname or "127.0.0.1", parts.port or 80, TIMEOUT_SECONDS)
         try:
-            connection.request("GET", f"{parts.path.rstrip('/')}{path}{'?' + query if query else ''}", headers=dict(headers))
+            connection.request(
+                "GET", f"{parts.path.rstrip('/')}{path}{'?' + query if query else ''}", headers=dict(headers)
+            )
             answer = connection.getresponse()
             return answer.status, answer.getheader("content-type", "application/json"), answer.read()
         finally:
@@ -77,7 +79,9 @@ def log_source(resources: Resources, target: Target, query: Mapping[str, str]) -
     containers = [row["name"] for row in pod["spec"].get("containers") or []]
     container = query.get("container", "") or (containers[0] if len(containers) == 1 else "")
     if not container:
-        raise status.bad_request(f"a container name must be specified for pod {target.name}, choose one of: [{' '.join(containers)}]")
+        raise status.bad_request(
+            f"a container name must be specified for pod {target.name}, choose one of: [{' '.join(containers)}]"
+        )
     if container not in containers:
         raise status.bad_request(f"container {container} is not valid for pod {target.name}")
     node_name = pod["spec"].get("nodeName", "")
@@ -102,7 +106,9 @@ def node_address(node: Object) -> tuple[str, int]:
     host = next((row["address"] for row in state.get("addresses") or [] if row["type"] == "InternalIP"), "")
     port = ((state.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port", 0)
     if not host or not port:
-        raise ApiError(500, "InternalError", f"no preferred addresses found; known addresses: {state.get('addresses') or []}", {})
+        raise ApiError(
+            500, "InternalError", f"no preferred addresses found; known addresses: {state.get('addresses') or []}", {}
+        )
     return host, port
 
 
@@ -122,7 +128,9 @@ async def logs(scheme: str, host: str, port: int, path: str, *, follow: bool) ->
         answer = await asyncio.to_thread(begin)
         if answer.status != 200:
             text = (await asyncio.to_thread(answer.read)).decode(errors="replace").strip()
-            raise ApiError(answer.status, "BadRequest" if answer.status == 400 else "InternalError", text or "the node refused", {})
+            raise ApiError(
+                answer.status, "BadRequest" if answer.status == 400 else "InternalError", text or "the node refused", {}
+            )
         while True:
             chunk = await asyncio.to_thread(answer.read1, CHUNK_BYTES)
             if not chunk:
@@ -130,6 +138,8 @@ async def logs(scheme: str, host: str, port: int, path: str, *, follow: bool) ->
             yield chunk
     except (OSError, http.client.HTTPException) as problem:
         text = f'Get "{scheme}://{host}:{port}{path}": {problem}'
-        raise ApiError(500, "InternalError", f"Internal error occurred: {text}", {"causes": [{"message": text}]}) from None
+        raise ApiError(
+            500, "InternalError", f"Internal error occurred: {text}", {"causes": [{"message": text}]}
+        ) from None
     finally:
         connection.close()

@@ -58,8 +58,6 @@ def verb_of(method: str, target: Target, query: dict[str, str]) -> str:
     verb = METHOD_VERBS[method]
     if verb == "get" and not target.name:
         return "watch" if is_true(query.get("watch", "")) else "list"
-    if verb == "get" and is_true(query.get("watch", "")) and not target.subresource:
-        return "watch"
     if verb == "delete" and not target.name:
         return "deletecollection"
     return verb

@@ -11,6 +11,7 @@ from typing import Any
 from runbook_lib.lab.controlplane import clock, defaults, kinds, status, strategy, validation
 from runbook_lib.lab.controlplane.fields import managed
 from runbook_lib.lab.controlplane.kinds import Kind
+from runbook_lib.lab.controlplane.rules import metadata as metadata_rules
 from runbook_lib.lab.controlplane.schema.decode import DecodeError, Decoder
 from runbook_lib.lab.controlplane.status import ApiError, Cause
 from runbook_lib.lab.controlplane.store import Object, Store
@@ -83,6 +84,8 @@ class Resources:
             item: Object = decoder.decode(raw, kind.type)
         except DecodeError as problem:
             raise status.bad_request(f"{title}: {problem}") from None
+        if partial and decoder.unknown:
+            raise strategy.not_in_schema(kind, raw, decoder.unknown)
         if decoder.unknown and write.validation == "Strict":
             listed = ", ".join(f'unknown field "{path}"' for path in decoder.unknown)
             raise status.bad_request(f"{title}: strict decoding error: {listed}")
@@ -113,8 +116,8 @@ class Resources:
         self._stamp(kind, item)
         tracked = managed.Manager(write.manager, "Update", kind.api_version)
         empty = self.decode(kind, {"metadata": {}}, Write(write.manager))
-        strategy.before_create(kind, item)
         item = managed.track_update(kind, empty, item, tracked, clock.now_text())
+        strategy.before_create(kind, item)
         return self._insert(kind, namespace, item, write)
 
     def _stamp(self, kind: Kind, item: Object) -> None:
@@ -135,8 +138,9 @@ class Resources:
         if causes:
             raise status.invalid(kind, item["metadata"].get("name", ""), causes)
         name = item["metadata"]["name"]
-        if self.store.get(kind, namespace, name):
-            raise status.already_exists(kind, name)
+        known = self.store.get(kind, namespace, name)
+        if known:
+            raise status.already_exists(kind, name, deleting=bool(known["metadata"].get("deletionTimestamp")))
         strategy.allocate(kind, item, self.store)
         if write.dry_run:
             return strategy.shown(kind, item)
@@ -168,8 +172,11 @@ class Resources:
         if holder["metadata"].get("deletionTimestamp") and kind.resource != "localsubjectaccessreviews":
             why = f"unable to create new content in namespace {namespace} because it is being terminated"
             error = status.forbidden(kind.group, kind.resource, name, why)
-            cause = {"reason": "NamespaceTerminating", "message": f"namespace {namespace} is being terminated",
-                     "field": "metadata.namespace"}  # fmt: skip
+            cause = {
+                "reason": "NamespaceTerminating",
+                "message": f"namespace {namespace} is being terminated",
+                "field": "metadata.namespace",
+            }
             raise ApiError(403, "Forbidden", error.message, (error.details or {}) | {"causes": [cause]})
 
     def update(self, kind: Kind, namespace: str, name: str, raw: Object, write: Write, subresource: str = "") -> Object:
@@ -183,8 +190,14 @@ class Resources:
         if given and given != name:
             raise status.bad_request(f"the name of the object ({given}) does not match the name on the URL ({name})")
         if not given:
-            raise status.bad_request("name must be provided")
+            raise status.bad_request(
+                f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
+            )
         self._place(kind, namespace, item["metadata"])
+        uid = item["metadata"].get("uid")
+        live = self.get(kind, namespace, name)
+        if uid and uid != live["metadata"]["uid"]:
+            raise strategy.wrong_uid(kind, live, uid)
         return self._replace(kind, namespace, name, item, write, subresource)
 
     def _replace(self, kind: Kind, namespace: str, name: str, item: Object, write: Write, subresource: str) -> Object:
@@ -192,8 +205,9 @@ class Resources:
         defaults.fill(kind.type_name, item)
         return self.commit(kind, live, item, write, subresource)
 
-    def commit(self, kind: Kind, live: Object, item: Object, write: Write, subresource: str = "", *,
-               applied: bool = False) -> Object:  # fmt: skip
+    def commit(
+        self, kind: Kind, live: Object, item: Object, write: Write, subresource: str = "", *, applied: bool = False
+    ) -> Object:
         """Put a changed object in the place of the live one: conflict check, rules, ownership, store.
 
         Args:
@@ -206,18 +220,18 @@ class Resources:
         version = item["metadata"].get("resourceVersion")
         if version and version != live["metadata"]["resourceVersion"]:
             raise status.conflict(kind, name)
-        uid = item["metadata"].get("uid")
-        if uid and uid != live["metadata"]["uid"]:
-            why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {live['metadata']['uid']}"
-            raise status.conflict(kind, name, why)
+        immutable = metadata_rules.check_identity(live, item)
         item = self.settle(kind, item)
         strategy.keep_system_fields(live, item)
         strategy.before_update(kind, live, item, subresource)
         if not applied:
             tracked = managed.Manager(write.manager, "Update", kind.api_version, subresource)
-            item = managed.track_update(kind, live, item, tracked, clock.now_text())
+            if subresource == "scale":
+                item = managed.track_scale(live, item, tracked)
+            else:
+                item = managed.track_update(kind, live, item, tracked, clock.now_text())
         item = self.settle(kind, item)
-        causes = validation.check_update(kind, live, item, subresource)
+        causes = immutable + validation.check_update(kind, live, item, subresource)
         if causes:
             raise status.invalid(kind, name, causes)
         strategy.bump_generation(kind, live, item, subresource)
@@ -243,7 +257,9 @@ class Resources:
         change(item)
         return self.commit(kind, live, item, write, subresource)
 
-    def apply(self, kind: Kind, namespace: str, name: str, raw: Object, write: Write, subresource: str = "") -> tuple[Object, bool]:
+    def apply(
+        self, kind: Kind, namespace: str, name: str, raw: Object, write: Write, subresource: str = ""
+    ) -> tuple[Object, bool]:
         """Server-side apply; returns the object and whether it was created.
 
         Raises:
@@ -261,8 +277,11 @@ class Resources:
         live = self.find(kind, namespace, name)
         manager = managed.Manager(write.manager, "Apply", kind.api_version, subresource)
         if live is None:
-            if subresource or metadata.get("uid"):
+            if subresource:
                 raise status.not_found(kind, name)
+            if metadata.get("uid"):
+                why = f"uid mismatch: the provided object specified uid {metadata['uid']}, and no existing object was found"
+                raise status.conflict(kind, name, why)
             return self._apply_new(kind, namespace, config, manager, write), True
         live = strategy.shown(kind, live)
         version = metadata.get("resourceVersion")
@@ -283,7 +302,21 @@ class Resources:
         strategy.before_create(kind, item)
         return self._insert(kind, namespace, item, write)
 
-    def delete(self, kind: Kind, namespace: str, name: str, options: Object, *, dry_run: bool = False) -> tuple[Object, bool]:
+    def track_answer(self, kind: Kind, namespace: str, answer: Object, write: Write) -> Object:
+        """An answer that is not stored, with the ownership that storing it would have given."""
+        if "spec" not in answer:
+            return answer
+        if kind.namespaced:
+            answer["metadata"]["namespace"] = namespace
+        empty = self.decode(kind, {"metadata": {}}, write)
+        tracked = managed.Manager(write.manager, "Update", kind.api_version)
+        bare = {key: answer[key] for key in ("kind", "apiVersion", "metadata", "spec")}
+        metadata = managed.track_update(kind, empty, bare, tracked, clock.now_text())["metadata"]
+        return answer | {"metadata": metadata}
+
+    def delete(
+        self, kind: Kind, namespace: str, name: str, options: Object, *, dry_run: bool = False
+    ) -> tuple[Object, bool]:
         """Delete an object, or mark it when somebody still has to finish with it.
 
         Args:
@@ -300,9 +333,10 @@ class Resources:
         strategy.check_delete(kind, live)
         marked = strategy.mark_deleted(kind, live, options)
         if dry_run:
-            return (marked, False) if marked is not None else (live, True)
+            return (marked, False) if marked is not None else (strategy.last_state(kind, live), True)
         if marked is None:
-            return strategy.shown(kind, self.store.remove(kind, strategy.stored(kind, live))), True
+            last = strategy.last_state(kind, live)
+            return strategy.shown(kind, self.store.remove(kind, strategy.stored(kind, last))), True
         if marked is live or _same(live, marked):
             return live, False
         return strategy.shown(kind, self.store.put(kind, strategy.stored(kind, marked))), False

@@ -27,7 +27,9 @@ def selector_of(selector: Mapping[str, Any] | None) -> Matcher:
     """Predicate for a ``LabelSelector`` object; None selects nothing and an empty one everything."""
     if selector is None:
         return lambda _labels: False
-    terms: list[tuple[str, str, list[str]]] = [(key, "in", [value]) for key, value in (selector.get("matchLabels") or {}).items()]
+    terms: list[tuple[str, str, list[str]]] = [
+        (key, "in", [value]) for key, value in (selector.get("matchLabels") or {}).items()
+    ]
     operators = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!"}
     for row in selector.get("matchExpressions") or []:
         terms.append((row["key"], operators[row["operator"]], row.get("values") or []))
@@ -40,7 +42,12 @@ def selector_text(selector: Mapping[str, Any] | None) -> str:
     parts = [(key, f"{key}={value}") for key, value in (selector.get("matchLabels") or {}).items()]
     for row in selector.get("matchExpressions") or []:
         key, values = row["key"], ",".join(sorted(row.get("values") or []))
-        texts = {"In": f"{key} in ({values})", "NotIn": f"{key} notin ({values})", "Exists": key, "DoesNotExist": f"!{key}"}
+        texts = {
+            "In": f"{key} in ({values})",
+            "NotIn": f"{key} notin ({values})",
+            "Exists": key,
+            "DoesNotExist": f"!{key}",
+        }
         parts.append((key, texts[row["operator"]]))
     return ",".join(text for _, text in sorted(parts))
 
@@ -72,7 +79,11 @@ def _parse(text: str) -> list[tuple[str, str, list[str]]]:
         nonlocal position
         token = tokens[position] if position < len(tokens) else ""
         if expected and token != expected:
-            raise bad_request(f"unable to parse requirement: found '{token}', expected: '{expected}'")
+            raise bad_request(
+                f"found '{token}', expected: ',' or 'end of string'"
+                if expected == ","
+                else f"unable to parse requirement: found '{token}' expected: '{expected}'"
+            )
         position += 1
         return token
 
@@ -115,7 +126,7 @@ def _parse(text: str) -> list[tuple[str, str, list[str]]]:
         if position < len(tokens):
             take(",")
             if position == len(tokens):
-                raise bad_request("unable to parse requirement: found '', expected: identifier after ','")
+                raise bad_request("found '', expected: identifier after ','")
     return terms
 
 
@@ -125,26 +136,37 @@ LABEL_VALUE = re.compile(r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")
 
 def _key(token: str) -> str:
     if not LABEL_KEY.match(token):
-        raise bad_request(f"unable to parse requirement: <nil>: Invalid value: \"{token}\": name part must consist of "
-                          "alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character "
-                          "(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
-                          "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')")  # fmt: skip
+        raise bad_request(
+            f'unable to parse requirement: <nil>: Invalid value: "{token}": name part must consist of '
+            "alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character "
+            "(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
+            "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+        )
     return token
 
 
 def _value(token: str) -> str:
     if not LABEL_VALUE.match(token):
-        raise bad_request(f"unable to parse requirement: values[0][]: Invalid value: \"{token}\": a valid label must be an "
-                          "empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with "
-                          "an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation "
-                          "is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')")  # fmt: skip
+        raise bad_request(
+            f'unable to parse requirement: values[0][]: Invalid value: "{token}": a valid label must be an '
+            "empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with "
+            "an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation "
+            "is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+        )
     return token
 
 
 SELECTABLE: dict[str, dict[str, str]] = {
     "/pods": {
-        "spec.nodeName": "", "spec.restartPolicy": "", "spec.schedulerName": "", "spec.serviceAccountName": "",
-        "spec.hostNetwork": "false", "status.phase": "", "status.podIP": "", "status.podIPs": "", "status.nominatedNodeName": "",
+        "spec.nodeName": "",
+        "spec.restartPolicy": "",
+        "spec.schedulerName": "",
+        "spec.serviceAccountName": "",
+        "spec.hostNetwork": "false",
+        "status.phase": "",
+        "status.podIP": "",
+        "status.podIPs": "",
+        "status.nominatedNodeName": "",
     },
     "/nodes": {"spec.unschedulable": "false"},
     "/namespaces": {"status.phase": ""},
@@ -153,11 +175,16 @@ SELECTABLE: dict[str, dict[str, str]] = {
     "apps/replicasets": {"status.replicas": "0"},
     "batch/jobs": {"status.successful": "0"},
     "/events": {
-        **{f"involvedObject.{name}": "" for name in
-           ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")},
-        "reason": "", "reportingComponent": "", "source": "", "type": "",
+        **{
+            f"involvedObject.{name}": ""
+            for name in ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
+        },
+        "reason": "",
+        "reportingComponent": "",
+        "source": "",
+        "type": "",
     },
-}  # fmt: skip
+}
 """Fields besides name and namespace that each resource's selector knows, with the text of an absent value."""
 
 
@@ -167,12 +194,14 @@ def field_selector(kind: Kind, text: str) -> Matcher:
     Raises:
         ApiError: 400 for a field that the resource's selector does not know.
     """
-    known = {"metadata.name": ""} | ({"metadata.namespace": ""} if kind.namespaced else {}) | SELECTABLE.get(kind.key, {})
+    known = (
+        {"metadata.name": ""} | ({"metadata.namespace": ""} if kind.namespaced else {}) | SELECTABLE.get(kind.key, {})
+    )
     terms: list[tuple[str, bool, str]] = []
     for part in filter(None, text.split(",")):
         match = re.match(r"^([^=!]+?)(!=|==|=)(.*)$", part)
         if not match:
-            raise bad_request(f"invalid field selector \"{text}\": invalid selector: '{text}'; can't understand '{part}'")
+            raise bad_request(f"invalid selector: '{text}'; can't understand '{part}'")
         field, operator, value = match.groups()
         if field not in known:
             raise bad_request(_unknown_field(kind, field))
@@ -186,18 +215,9 @@ def field_selector(kind: Kind, text: str) -> Matcher:
 
 def _unknown_field(kind: Kind, field: str) -> str:
     if kind.key in SELECTABLE:
-        return f"Unable to find \"{kind.api_version}, Resource={kind.resource}\" that match label selector \"\", " \
-               f"field selector \"{field}\": field label not supported: {field}"  # fmt: skip
-    return f"field label not supported: {field}"
-
-
-def exact_name(text: str) -> str:
-    """The name that a field selector pins, or an empty string."""
-    for part in text.split(","):
-        match = re.match(r"^metadata\.name==?(.+)$", part)
-        if match:
-            return match[1]
-    return ""
+        return f"field label not supported: {field}"
+    only = '"metadata.name", "metadata.namespace"' if kind.namespaced else '"metadata.name"'
+    return f'"{field}" is not a known field selector: only {only}'
 
 
 def _field_text(item: Mapping[str, Any], field: str, absent: str) -> str:

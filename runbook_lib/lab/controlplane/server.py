@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -19,8 +20,10 @@ from runbook_lib.lab.controlplane.status import ApiError
 from runbook_lib.lab.controlplane.store import Object
 from runbook_lib.lab.controlplane.watches import Watch
 
+logger = logging.getLogger(__name__)
 NOT_ACCEPTABLE = (
-    "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"
+    "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, "
+    "application/vnd.kubernetes.protobuf"
 )
 
 
@@ -48,6 +51,11 @@ class Server:
             response = _json(error.body(), error.code)
         except ClientDisconnect:
             return
+        except Exception:
+            # A defect of this server; the client learns no more than that, and the log has the rest.
+            logger.exception("%s %s", request.method, request.url.path)
+            error = ApiError(500, "InternalError", "Internal error occurred: see the server's log", {})
+            response = _json(error.body(), 500)
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
@@ -55,7 +63,9 @@ class Server:
         path = request.url.path
         target = requests.parse_path(path)
         if target is None:
-            self._authorize(user, Attributes(requests.METHOD_VERBS.get(request.method, "").replace("create", "post"), path=path))
+            self._authorize(
+                user, Attributes(requests.METHOD_VERBS.get(request.method, "").replace("create", "post"), path=path)
+            )
             return self._other(request, path)
         query = dict(request.query_params)
         verb = requests.verb_of(request.method, target, query)
@@ -63,15 +73,22 @@ class Server:
         urls = proxy.aggregated(self.resources)
         if (target.group, target.version) in urls:
             url = urls[target.group, target.version]
-            code, media, body = await proxy.forward(url, path, request.url.query, {"accept": request.headers.get("accept", "*/*")})
+            code, media, body = await proxy.forward(
+                url, path, request.url.query, {"accept": request.headers.get("accept", "*/*")}
+            )
             return Response(body, code, media_type=media)
         kind = target.kind
+        if kind is None and target.version in discovery.group_versions().get(target.group, []):
+            raise ApiError(404, "NotFound", "the server could not find the requested resource", {})
         if kind is None:
             return PlainTextResponse("404 page not found\n", 404)
         if request.method in ("GET", "HEAD"):
-            return await self._read(request, kind, target, verb, query)
-        body = await request.body()
-        return self._write(request, kind, target, verb, query, body, user)
+            response = await self._read(request, kind, target, verb, query)
+        else:
+            response = self._write(request, kind, target, verb, query, await request.body(), user)
+        if kind.key in DEPRECATED:
+            _warn(response, DEPRECATED[kind.key])
+        return response
 
     def _authenticate(self, request: Request) -> User:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -83,7 +100,7 @@ class Server:
         return user
 
     def _authorize(self, user: User, wanted: Attributes) -> None:
-        if self.authorizer.allows(user, wanted):
+        if self.authorizer.allows(user, wanted) is not None:
             return
         if wanted.path:
             why = f'User "{user.name}" cannot {wanted.verb} path "{wanted.path}"'
@@ -177,8 +194,9 @@ class Server:
 
     # Writes
 
-    def _write(self, request: Request, kind: Kind, target: Target, verb: str, query: dict[str, str], body: bytes,
-               user: User) -> Response:  # fmt: skip
+    def _write(
+        self, request: Request, kind: Kind, target: Target, verb: str, query: dict[str, str], body: bytes, user: User
+    ) -> Response:
         content_type = request.headers.get("content-type", "")
         apply = bodies.media_type(content_type) == APPLY_TYPE
         if target.subresource and target.subresource not in kind.subresources:
@@ -213,7 +231,8 @@ class Server:
             case "":
                 document = bodies.read_object(body, content_type, kind)
                 if kind.verbs == ("create",):
-                    return subresources.review(self.authorizer, kind, document, user)
+                    answer = subresources.review(self.authorizer, kind, document, user)
+                    return self.resources.track_answer(kind, target.namespace, answer, write)
                 if target.name:
                     raise status.method_not_allowed()
                 namespace = target.namespace
@@ -228,7 +247,9 @@ class Server:
                 return subresources.bind(self.resources, target, kind, document, write)
         raise status.method_not_allowed()
 
-    def _delete(self, kind: Kind, target: Target, verb: str, query: dict[str, str], body: bytes, content_type: str) -> Response:
+    def _delete(
+        self, kind: Kind, target: Target, verb: str, query: dict[str, str], body: bytes, content_type: str
+    ) -> Response:
         options = bodies.read_delete_options(body, content_type, query)
         writes.check_dry_run(options, query)
         if verb == "deletecollection":
@@ -240,10 +261,13 @@ class Server:
         if gone and kind.resource not in RETURNED_WHEN_DELETED:
             details: Object = {"name": target.name} | ({"group": kind.group} if kind.group else {})
             details |= {"kind": kind.resource, "uid": item["metadata"]["uid"]}
-            return _json({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
+            return _json(
+                {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+            )
         return _json(item)
 
 
+DEPRECATED = {"/endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}
 RETURNED_WHEN_DELETED = ("pods", "services", "serviceaccounts", "resourcequotas")
 
 
@@ -256,23 +280,36 @@ def _shaped(kind: Kind, item: Object, accept: Accept, query: dict[str, str]) -> 
     return item
 
 
-def _listed(kind: Kind, items: list[Object], metadata: Object, accept: Accept, query: dict[str, str]) -> Object:
+def _listed(kind: Kind, items: list[Object] | None, metadata: Object, accept: Accept, query: dict[str, str]) -> Object:
     if accept.shape == "Table":
-        return tables.table(kind, items, metadata, query.get("includeObject", ""))
+        return tables.table(kind, items or [], metadata, query.get("includeObject", ""))
     if accept.shape == "PartialObjectMetadataList":
-        rows = [tables.partial(item) for item in items]
-        return {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": rows}
-    rows = [{key: value for key, value in item.items() if key not in ("kind", "apiVersion")} for item in items]
+        rows = None if items is None else [tables.partial(item) for item in items]
+        return {
+            "kind": "PartialObjectMetadataList",
+            "apiVersion": "meta.k8s.io/v1",
+            "metadata": metadata,
+            "items": rows,
+        }
+    rows = None
+    if items is not None:
+        rows = [{key: value for key, value in item.items() if key not in ("kind", "apiVersion")} for item in items]
     return {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": metadata, "items": rows}
 
 
 def _json(body: Any, code: int = 200, warnings: list[str] | None = None) -> Response:
-    response = Response(json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode(), code, media_type="application/json")
+    response = Response(
+        json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode(), code, media_type="application/json"
+    )
     response.headers["cache-control"] = "no-cache, private"
     for text in warnings or []:
-        quoted = text.replace("\\", "\\\\").replace('"', '\\"')
-        response.headers.append("warning", f'299 - "{quoted}"')
+        _warn(response, text)
     return response
+
+
+def _warn(response: Response, text: str) -> None:
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+    response.headers.append("warning", f'299 - "{quoted}"')
 
 
 def _discovery(body: Object) -> Response:

@@ -43,8 +43,9 @@ class ApiError(Exception):
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
         }
+        if self.reason:
+            status["reason"] = self.reason
         if self.details is not None:
             status["details"] = self.details
         return status | {"code": self.code}
@@ -55,11 +56,11 @@ def qualified(kind: Kind) -> str:
     return f"{kind.resource}.{kind.group}" if kind.group else kind.resource
 
 
-def _details(kind: Kind, name: str, **more: Any) -> dict[str, Any]:
+def _details(of: Kind, name: str, **more: Any) -> dict[str, Any]:
     details = {"name": name} if name else {}
-    if kind.group:
-        details["group"] = kind.group
-    return details | {"kind": kind.resource} | more
+    if of.group:
+        details["group"] = of.group
+    return details | {"kind": of.resource} | more
 
 
 def not_found(kind: Kind, name: str) -> ApiError:
@@ -67,9 +68,19 @@ def not_found(kind: Kind, name: str) -> ApiError:
     return ApiError(404, "NotFound", f'{qualified(kind)} "{name}" not found', _details(kind, name))
 
 
-def already_exists(kind: Kind, name: str) -> ApiError:
-    """The name is taken."""
-    return ApiError(409, "AlreadyExists", f'{qualified(kind)} "{name}" already exists', _details(kind, name))
+def already_exists(kind: Kind, name: str, *, deleting: bool = False) -> ApiError:
+    """The name is taken, maybe by an object that is on its way out."""
+    text = f'{qualified(kind)} "{name}" already exists'
+    return ApiError(
+        409, "AlreadyExists", f"object is being deleted: {text}" if deleting else text, _details(kind, name)
+    )
+
+
+def failed_precondition(kind: Kind, name: str, why: str) -> ApiError:
+    """A deletion named another state of the object."""
+    title = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
+    details = _details(kind, name, kind=kind.kind)
+    return ApiError(409, "Conflict", f'Operation cannot be fulfilled on {title} "{name}": {why}', details)
 
 
 def conflict(kind: Kind, name: str, why: str = "") -> ApiError:
@@ -84,14 +95,14 @@ def apply_conflict(causes: list[Cause]) -> ApiError:
     by_manager: dict[str, list[str]] = {}
     for cause in causes:
         by_manager.setdefault(cause.message, []).append(cause.field)
-    texts = []
-    for message, fields in sorted(by_manager.items()):
-        what = f": {fields[0]}" if len(fields) == 1 else ":\n" + "\n".join(f"- {one}" for one in fields)
-        texts.append(f"{message}{what}")
-    plural = "conflict" if len(causes) == 1 else "conflicts"
-    text = texts[0] if len(texts) == 1 else "\n".join(texts)
-    separator = " " if len(texts) == 1 else "\n"
-    message = f"Apply failed with {len(causes)} {plural}:{separator}{text}"
+    if len(causes) == 1:
+        message = f"Apply failed with 1 conflict: {causes[0].message}: {causes[0].field}"
+    else:
+        lines = []
+        for text, fields in sorted(by_manager.items()):
+            lines.append(text.replace("conflict with", "conflicts with", 1) + ":")
+            lines.extend(f"- {one}" for one in fields)
+        message = f"Apply failed with {len(causes)} conflicts: " + "\n".join(lines)
     return ApiError(409, "Conflict", message, {"causes": [cause.as_dict() for cause in causes]})
 
 
@@ -100,15 +111,21 @@ def bad_request(message: str) -> ApiError:
     return ApiError(400, "BadRequest", message)
 
 
+def joined_causes(causes: list[Cause]) -> str:
+    """Causes as one text; each sentence once."""
+    texts = list(dict.fromkeys(f"{cause.field}: {cause.message}" for cause in causes))
+    return texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
+
+
 def invalid(kind: Kind, name: str, causes: list[Cause]) -> ApiError:
     """The object breaks a rule."""
-    texts = [f"{cause.field}: {cause.message}" for cause in causes]
-    joined = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
+    joined = joined_causes(causes)
     title = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
     details = {"name": name} if name else {}
     if kind.group:
         details["group"] = kind.group
-    more = details | {"kind": kind.kind, "causes": [cause.as_dict() for cause in causes]}
+    details |= {"kind": kind.kind} if kind.kind else {}
+    more = details | {"causes": [cause.as_dict() for cause in causes]}
     return ApiError(422, "Invalid", f'{title} "{name}" is invalid: {joined}', more)
 
 
@@ -135,4 +152,4 @@ def expired(message: str) -> ApiError:
 
 def unsupported_media_type(message: str) -> ApiError:
     """The body's type is not known."""
-    return ApiError(415, "UnsupportedMediaType", message, {})
+    return ApiError(415, "UnsupportedMediaType", message)

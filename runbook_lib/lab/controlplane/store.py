@@ -82,7 +82,7 @@ class Store:
         metadata = item["metadata"]
         self.version += 1
         before = self._objects[kind.key].pop((metadata.get("namespace", ""), metadata["name"]))
-        last = before | {"metadata": before["metadata"] | {"resourceVersion": str(self.version)}}
+        last = item | {"metadata": metadata | {"resourceVersion": str(self.version)}}
         self._record(Change(self.version, "DELETED", kind.key, last, before))
         return last
 

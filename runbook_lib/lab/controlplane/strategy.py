@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 from datetime import timedelta
 from typing import Any
 
 from runbook_lib.lab.controlplane import clock, status
 from runbook_lib.lab.controlplane.kinds import Kind
+from runbook_lib.lab.controlplane.status import ApiError
 from runbook_lib.lab.controlplane.store import Object, Store
 
 SERVICE_NETWORK = "10.96"
 SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public")
 # Renamed fields between the two versions of events that share one storage.
 EVENT_NAMES = {
-    "involvedObject": "regarding", "message": "note", "source": "deprecatedSource", "firstTimestamp": "deprecatedFirstTimestamp",
-    "lastTimestamp": "deprecatedLastTimestamp", "count": "deprecatedCount", "reportingComponent": "reportingController",
-}  # fmt: skip
+    "involvedObject": "regarding",
+    "message": "note",
+    "source": "deprecatedSource",
+    "firstTimestamp": "deprecatedFirstTimestamp",
+    "lastTimestamp": "deprecatedLastTimestamp",
+    "count": "deprecatedCount",
+    "reportingComponent": "reportingController",
+}
 
 
 def shown(kind: Kind, item: Object) -> Object:
@@ -25,6 +30,7 @@ def shown(kind: Kind, item: Object) -> Object:
     if item["apiVersion"] == kind.api_version:
         return item
     renamed = {EVENT_NAMES.get(key, key): value for key, value in item.items()}
+    renamed = {key: value for key, value in renamed.items() if value != ""}
     return renamed | {"apiVersion": kind.api_version, "kind": kind.kind}
 
 
@@ -52,8 +58,6 @@ def before_create(kind: Kind, item: Object) -> None:
             pass  # a node may register with its status
         case "services":
             item["status"] = {"loadBalancer": {}}
-        case "secrets":
-            move_string_data(item)
         case "jobs":
             item["status"] = {}
             label_job(item)
@@ -63,14 +67,6 @@ def before_create(kind: Kind, item: Object) -> None:
             item["status"] = {}
         case _ if kind.has_status:
             item["status"] = {}
-
-
-def move_string_data(item: Object) -> None:
-    """A Secret's clear text becomes data."""
-    texts = item.pop("stringData", None) or {}
-    if texts:
-        data = {key: base64.b64encode(value.encode()).decode() for key, value in texts.items()}
-        item["data"] = (item.get("data") or {}) | data
 
 
 def label_job(item: Object) -> None:
@@ -83,6 +79,7 @@ def label_job(item: Object) -> None:
     for prefix in ("batch.kubernetes.io/", ""):
         labels[f"{prefix}controller-uid"] = uid
         labels[f"{prefix}job-name"] = name
+    item["metadata"].setdefault("labels", {}).update(labels)
     spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
 
 
@@ -95,7 +92,9 @@ def admit(kind: Kind, item: Object) -> None:
         tolerations = spec.setdefault("tolerations", [])
         for name in ("not-ready", "unreachable"):
             key = f"node.kubernetes.io/{name}"
-            if not any(row.get("key") in (key, None) and row.get("effect") in ("NoExecute", None) for row in tolerations):
+            if not any(
+                row.get("key") in (key, None) and row.get("effect") in ("NoExecute", None) for row in tolerations
+            ):
                 tolerations.append({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300})
     if kind.resource == "nodes":
         taints = item["spec"].setdefault("taints", [])
@@ -105,12 +104,17 @@ def admit(kind: Kind, item: Object) -> None:
 
 def qos_class(spec: Object) -> str:
     """``Guaranteed``, ``Burstable`` or ``BestEffort`` from requests and limits."""
-    rows = [container.get("resources") or {} for container in [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]]
+    rows = [
+        container.get("resources") or {}
+        for container in [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
+    ]
     if not any(row.get("requests") or row.get("limits") for row in rows):
         return "BestEffort"
     for row in rows:
         limits, requests = row.get("limits") or {}, row.get("requests") or {}
-        if set(limits) < {"cpu", "memory"} or any(requests.get(name, limits.get(name)) != limits.get(name) for name in ("cpu", "memory")):
+        if set(limits) < {"cpu", "memory"} or any(
+            requests.get(name, limits.get(name)) != limits.get(name) for name in ("cpu", "memory")
+        ):
             return "Burstable"
     return "Guaranteed"
 
@@ -125,7 +129,9 @@ def allocate(kind: Kind, item: Object, store: Store) -> None:
     others = [other["spec"] for other in store.list(kind) if other["metadata"]["uid"] != item["metadata"]["uid"]]
     if not spec.get("clusterIP"):
         taken = {other.get("clusterIP") for other in others}
-        spec["clusterIP"] = next(ip for ip in (f"{SERVICE_NETWORK}.{i // 250}.{i % 250 + 2}" for i in range(60000)) if ip not in taken)
+        spec["clusterIP"] = next(
+            ip for ip in (f"{SERVICE_NETWORK}.{i // 250}.{i % 250 + 2}" for i in range(60000)) if ip not in taken
+        )
     spec["clusterIPs"] = spec.get("clusterIPs") or [spec["clusterIP"]]
     spec.setdefault("ipFamilies", ["IPv4"])
     spec.setdefault("ipFamilyPolicy", "SingleStack")
@@ -140,8 +146,18 @@ def allocate(kind: Kind, item: Object, store: Store) -> None:
 def keep_system_fields(live: Object, item: Object) -> None:
     """A write never changes the object's identity."""
     old, new = live["metadata"], item["metadata"]
-    for key in ("uid", "creationTimestamp", "generation", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds",
-                "generateName", "resourceVersion", "namespace", "name"):  # fmt: skip
+    for key in (
+        "uid",
+        "creationTimestamp",
+        "generation",
+        "selfLink",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generateName",
+        "resourceVersion",
+        "namespace",
+        "name",
+    ):
         if key in old:
             new[key] = old[key]
         else:
@@ -164,8 +180,6 @@ def before_update(kind: Kind, live: Object, item: Object, subresource: str) -> N
         _carry(live, item, "status")
     if kind.resource == "namespaces" and subresource != "finalize":
         _carry(live, item, "spec")
-    if kind.resource == "secrets":
-        move_string_data(item)
     if kind.resource == "services" and not subresource:
         _keep_addresses(live["spec"], item["spec"])
 
@@ -203,6 +217,27 @@ def bump_generation(kind: Kind, live: Object, item: Object, subresource: str) ->
         item["metadata"]["generation"] = live["metadata"].get("generation", 0) + 1
 
 
+def wrong_uid(kind: Kind, live: Object, uid: str) -> ApiError:
+    """An update that means another object of the same name; the words are those of the storage layer."""
+    metadata = live["metadata"]
+    place = "/".join(filter(None, (kind.resource, metadata.get("namespace"), metadata["name"])))
+    why = (
+        f"StorageError: invalid object, Code: 4, Key: /registry/{place}, ResourceVersion: 0, AdditionalErrorMsg: "
+        f"Precondition failed: UID in precondition: {uid}, UID in object meta: {metadata['uid']}"
+    )
+    return status.conflict(kind, metadata["name"], why)
+
+
+def not_in_schema(kind: Kind, raw: Object, unknown: list[str]) -> ApiError:
+    """An applied configuration with fields that the kind does not have."""
+    metadata = raw.get("metadata") or {}
+    group = f"{kind.group}/{kind.version}, Kind={kind.kind}"
+    place = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}; {group}"
+    texts = [f".{path}: field not declared in schema" for path in unknown]
+    listed = texts[0] if len(texts) == 1 else "errors:\n" + "\n".join(f"  {text}" for text in texts)
+    return ApiError(500, "", f"failed to create typed patch object ({place}): {listed}")
+
+
 def check_preconditions(kind: Kind, live: Object, preconditions: Object) -> None:
     """Refuse a deletion that names another object or version.
 
@@ -210,11 +245,19 @@ def check_preconditions(kind: Kind, live: Object, preconditions: Object) -> None
         ApiError: 409.
     """
     metadata = live["metadata"]
-    for key, title in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
-        wanted = preconditions.get(key)
-        if wanted and wanted != metadata[key]:
-            why = f"Precondition failed: {title} in precondition: {wanted}, {title} in object meta: {metadata[key]}"
-            raise status.conflict(kind, metadata["name"], why)
+    wanted = preconditions.get("uid")
+    if wanted and wanted != metadata["uid"]:
+        why = f"the UID in the precondition ({wanted}) does not match the UID in record ({metadata['uid']}). "
+        raise status.failed_precondition(
+            kind, metadata["name"], why + "The object might have been deleted and then recreated"
+        )
+    wanted = preconditions.get("resourceVersion")
+    if wanted and wanted != metadata["resourceVersion"]:
+        why = (
+            f"the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record "
+            f"({metadata['resourceVersion']}). The object might have been modified"
+        )
+        raise status.failed_precondition(kind, metadata["name"], why)
 
 
 def check_delete(kind: Kind, live: Object) -> None:
@@ -256,12 +299,25 @@ def mark_deleted(kind: Kind, live: Object, options: Object) -> Object | None:
             marks["deletionGracePeriodSeconds"] = grace
         return item
     marks["deletionTimestamp"] = clock.now_text(grace)
-    marks["deletionGracePeriodSeconds"] = grace
+    if kind.resource != "namespaces":
+        marks["deletionGracePeriodSeconds"] = grace
     if metadata.get("generation"):
         marks["generation"] = metadata["generation"] + 1
     if kind.resource == "namespaces":
         item["status"] = (item.get("status") or {}) | {"phase": "Terminating"}
     return item
+
+
+def last_state(kind: Kind, live: Object) -> Object:
+    """What the answer to a deletion at once shows: a pod as it would have been marked, anything else as it was."""
+    if kind.resource != "pods":
+        return live
+    metadata = dict(live["metadata"])
+    metadata["deletionTimestamp"] = metadata.get("deletionTimestamp") or clock.now_text()
+    metadata["deletionGracePeriodSeconds"] = 0
+    if not live["metadata"].get("deletionTimestamp"):
+        metadata["generation"] = metadata.get("generation", 0) + 1
+    return live | {"metadata": metadata}
 
 
 def _grace_seconds(kind: Kind, live: Object, options: Object) -> int:
@@ -288,7 +344,11 @@ def reference(item: Object) -> Object:
     """An ``ObjectReference`` to an object."""
     metadata = item["metadata"]
     pairs: dict[str, Any] = {
-        "kind": item["kind"], "namespace": metadata.get("namespace"), "name": metadata["name"], "uid": metadata["uid"],
-        "apiVersion": item["apiVersion"], "resourceVersion": metadata["resourceVersion"],
-    }  # fmt: skip
+        "kind": item["kind"],
+        "namespace": metadata.get("namespace"),
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "apiVersion": item["apiVersion"],
+        "resourceVersion": metadata["resourceVersion"],
+    }
     return {key: value for key, value in pairs.items() if value}

@@ -7,6 +7,7 @@ from typing import Any
 
 from runbook_lib.lab.controlplane import bodies, clock, selectors, status, writes
 from runbook_lib.lab.controlplane.access import Attributes, Authorizer, User
+from runbook_lib.lab.controlplane.fields import managed
 from runbook_lib.lab.controlplane.kinds import Kind
 from runbook_lib.lab.controlplane.requests import Target
 from runbook_lib.lab.controlplane.resources import APPLY_TYPE, Resources, Write
@@ -40,7 +41,9 @@ def put_scale(resources: Resources, kind: Kind, target: Target, document: Object
     scale = resources.decode(SCALE, document, write)
     replicas = scale["spec"].get("replicas", 0)
     if replicas < 0:
-        cause = status.Cause("spec.replicas", "FieldValueInvalid", f"Invalid value: {replicas}: must be greater than or equal to 0")
+        cause = status.Cause(
+            "spec.replicas", "FieldValueInvalid", f"Invalid value: {replicas}: must be greater than or equal to 0"
+        )
         raise status.invalid(SCALE, target.name, [cause])
     version = scale["metadata"].get("resourceVersion")
     if version and version != live["metadata"]["resourceVersion"]:
@@ -50,24 +53,26 @@ def put_scale(resources: Resources, kind: Kind, target: Target, document: Object
     return scale_of(resources.commit(kind, live, item, write, "scale"))
 
 
-def patch_scale(resources: Resources, kind: Kind, target: Target, body: bytes, content_type: str, write: Write) -> Object:
+def patch_scale(
+    resources: Resources, kind: Kind, target: Target, body: bytes, content_type: str, write: Write
+) -> Object:
     """Patch the ``Scale`` of an object.
 
     Raises:
         ApiError: as :func:`put_scale`, and 400, 415, 422 for the patch itself.
     """
-    live = scale_of(resources.get(kind, target.namespace, target.name))
+    live = resources.get(kind, target.namespace, target.name)
     media = bodies.media_type(content_type)
     if media == APPLY_TYPE:
         document = bodies.read_yaml(body)
         writes.check_applied_kind(document, SCALE)
-        config = {
-            "apiVersion": kind.api_version, "kind": kind.kind, "metadata": document.get("metadata") or {},
-            "spec": {"replicas": (document.get("spec") or {}).get("replicas", 0)},
-        }  # fmt: skip
-        item, _ = resources.apply(kind, target.namespace, target.name, config, write, "scale")
-        return scale_of(item)
-    return put_scale(resources, kind, target, writes.patched_document(live, body, media, SCALE), write)
+        manager = managed.Manager(write.manager, "Apply", kind.api_version, "scale")
+        size = resources.decode(SCALE, document, write)["spec"].get("replicas", 0)
+        item = managed.apply_scale(kind, live, size, manager, force=write.force)
+        return scale_of(resources.commit(kind, live, copy.deepcopy(item), write, "scale", applied=True))
+    patched = writes.patched_document(scale_of(live), body, media, SCALE)
+    writes.decode_patched(resources, SCALE, patched, write)
+    return put_scale(resources, kind, target, patched, write)
 
 
 def bind(resources: Resources, target: Target, kind: Kind, document: Object, write: Write) -> Object:
@@ -80,13 +85,19 @@ def bind(resources: Resources, target: Target, kind: Kind, document: Object, wri
 
     def assign(pod: Object) -> None:
         if pod["spec"].get("nodeName"):
-            why = f"pod {target.name} is already assigned to node \"{pod['spec']['nodeName']}\""
-            raise ApiError(409, "Conflict", f'Operation cannot be fulfilled on pods/binding "{target.name}": {why}',
-                           {"name": target.name, "kind": "pods/binding"})  # fmt: skip
+            why = f'pod {target.name} is already assigned to node "{pod["spec"]["nodeName"]}"'
+            raise ApiError(
+                409,
+                "Conflict",
+                f'Operation cannot be fulfilled on pods/binding "{target.name}": {why}',
+                {"name": target.name, "kind": "pods/binding"},
+            )
         pod["spec"]["nodeName"] = node
         conditions = pod["status"].setdefault("conditions", [])
         conditions[:] = [row for row in conditions if row["type"] != "PodScheduled"]
-        conditions.append({"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": clock.now_text()})
+        conditions.append(
+            {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": clock.now_text()}
+        )
 
     assign_pod(resources, kind, target, assign, write)
     return success(201)
@@ -114,10 +125,16 @@ def evict(resources: Resources, target: Target, kind: Kind, document: Object) ->
     if budget is not None and budget["status"].get("disruptionsAllowed", 0) < 1:
         name = budget["metadata"]["name"]
         state = budget["status"]
-        text = (f"The disruption budget {name} needs {state.get('desiredHealthy', 0)} healthy pods and has "
-                f"{state.get('currentHealthy', 0)} currently")  # fmt: skip
-        raise ApiError(429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption budget.",
-                       {"causes": [{"reason": "DisruptionBudget", "message": text}]})  # fmt: skip
+        text = (
+            f"The disruption budget {name} needs {state.get('desiredHealthy', 0)} healthy pods and has "
+            f"{state.get('currentHealthy', 0)} currently"
+        )
+        raise ApiError(
+            429,
+            "TooManyRequests",
+            "Cannot evict pod as it would violate the pod's disruption budget.",
+            {"causes": [{"reason": "DisruptionBudget", "message": text}]},
+        )
     options = document.get("deleteOptions") or {}
     resources.delete(kind, target.namespace, target.name, options, dry_run=bool(options.get("dryRun")))
     return success(201)
@@ -137,19 +154,20 @@ def review(authorizer: Authorizer, kind: Kind, document: Object, user: User) -> 
     spec = document.get("spec") or {}
     answer: Object = {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": {}}
     if kind.kind == "SelfSubjectReview":
-        answer["status"] = {"userInfo": {"username": user.name, "uid": user.uid, "groups": list(user.groups)}}
-        return answer
+        info = {"username": user.name, "uid": user.uid, "groups": list(user.groups)}
+        return answer | {"metadata": {"creationTimestamp": clock.now_text()}, "status": {"userInfo": info}}
     if kind.kind == "SelfSubjectRulesReview":
         return answer | {"spec": {}, "status": _rules(authorizer, user, spec.get("namespace", ""))}
     if not spec.get("resourceAttributes") and not spec.get("nonResourceAttributes"):
         message = "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified"
         cause = status.Cause("spec.resourceAttributes", "FieldValueInvalid", message)
-        raise status.invalid(kind, "", [cause])
+        nameless = Kind(kind.group, kind.version, kind.resource, "", kind.type_name)
+        raise status.invalid(nameless, "", [cause])
     subject = user
     if kind.kind in ("SubjectAccessReview", "LocalSubjectAccessReview"):
         subject = User(spec.get("user", ""), groups=tuple(spec.get("groups") or ()))
     why = authorizer.allows(subject, _attributes(spec))
-    state: Object = {"allowed": bool(why)} | ({"reason": why} if why else {})
+    state: Object = {"allowed": why is not None} | ({"reason": why} if why else {})
     return answer | {"spec": spec, "status": state}
 
 
@@ -158,8 +176,14 @@ def _attributes(spec: Object) -> Attributes:
     if wanted is None:
         path = spec["nonResourceAttributes"]
         return Attributes(path.get("verb", ""), path=path.get("path", ""))
-    return Attributes(wanted.get("verb", ""), wanted.get("group", ""), wanted.get("resource", ""), wanted.get("subresource", ""),
-                      wanted.get("namespace", ""), wanted.get("name", ""))  # fmt: skip
+    return Attributes(
+        wanted.get("verb", ""),
+        wanted.get("group", ""),
+        wanted.get("resource", ""),
+        wanted.get("subresource", ""),
+        wanted.get("namespace", ""),
+        wanted.get("name", ""),
+    )
 
 
 def _rules(authorizer: Authorizer, user: User, namespace: str) -> Object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runbook_lib.lab.controlplane.kinds import Kind
-from runbook_lib.lab.controlplane.rules import metadata, pods, workloads, others
+from runbook_lib.lab.controlplane.rules import metadata, others, pods, workloads
 from runbook_lib.lab.controlplane.status import Cause
 from runbook_lib.lab.controlplane.store import Object
 
@@ -36,7 +36,7 @@ def check_update(kind: Kind, live: Object, item: Object, subresource: str) -> li
     """Broken rules of a changed object."""
     causes = metadata.check(kind, item)
     if subresource == "status":
-        return causes
+        return causes + (workloads.check_deployment_status(item) if kind.resource == "deployments" else [])
     rule: Any = UPDATE.get(kind.type_name)
     if rule:
         return causes + list(rule(live, item))

@@ -15,6 +15,7 @@ from runbook_lib.lab.controlplane.status import ApiError
 from runbook_lib.lab.controlplane.store import Change, Object, Store
 
 BOOKMARK_SECONDS = 60.0
+LAST_BOOKMARK_SECONDS = 2.0
 SHORTEST_TIMEOUT_SECONDS = 1800
 QUEUE_EVENTS = 1000
 """A watcher that falls this far behind is ended; it reads on from its last version."""
@@ -41,16 +42,31 @@ class Watch:
         self._bookmarks = is_true(query.get("allowWatchBookmarks", ""))
         text = query.get("resourceVersion", "")
         if text and not text.isdigit():
-            raise ApiError(400, "BadRequest", f"resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": invalid syntax")
+            raise ApiError(
+                500,
+                "",
+                f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax',
+            )
         if query.get("sendInitialEvents") and query.get("resourceVersionMatch") != "NotOlderThan":
             field = "resourceVersionMatch"
             message = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-            raise ApiError(422, "Invalid", f'ListOptions.meta.k8s.io "" is invalid: {field}: Forbidden: {message}', {
-                "group": "meta.k8s.io", "kind": "ListOptions",
-                "causes": [{"reason": "FieldValueForbidden", "message": f"Forbidden: {message}", "field": field}]})  # fmt: skip
+            raise ApiError(
+                422,
+                "Invalid",
+                f'ListOptions.meta.k8s.io "" is invalid: {field}: Forbidden: {message}',
+                {
+                    "group": "meta.k8s.io",
+                    "kind": "ListOptions",
+                    "causes": [{"reason": "FieldValueForbidden", "message": f"Forbidden: {message}", "field": field}],
+                },
+            )
         self._version = int(text or 0)
         seconds = query.get("timeoutSeconds", "")
-        self._timeout = float(seconds) if seconds.isdigit() and int(seconds) > 0 else SHORTEST_TIMEOUT_SECONDS * (1 + random.random())
+        self._timeout = (
+            float(seconds)
+            if seconds.isdigit() and int(seconds) > 0
+            else SHORTEST_TIMEOUT_SECONDS * (1 + random.random())
+        )
         self._first_row = True
 
     async def lines(self) -> AsyncIterator[bytes]:
@@ -73,7 +89,7 @@ class Watch:
                 yield line
             if self._expired:
                 return
-            bookmark_at = loop.time() + BOOKMARK_SECONDS
+            bookmark_at = self._next_bookmark(loop.time(), end)
             while not overflow.is_set():
                 wait = min(end, bookmark_at if self._bookmarks else end) - loop.time()
                 try:
@@ -81,18 +97,22 @@ class Watch:
                 except TimeoutError:
                     if loop.time() >= end:
                         break
-                    bookmark_at = loop.time() + BOOKMARK_SECONDS
+                    bookmark_at = self._next_bookmark(loop.time(), end)
                     yield self._bookmark()
                     continue
                 line_or_none = self._event(change)
                 if line_or_none:
                     yield line_or_none
-            if self._bookmarks:
-                yield self._bookmark()
         finally:
             stop()
 
     _expired = False
+
+    @staticmethod
+    def _next_bookmark(now: float, end: float) -> float:
+        """Once a minute, and shortly before the end so that the client can go on from there."""
+        last = end - LAST_BOOKMARK_SECONDS
+        return min(now + BOOKMARK_SECONDS, last) if last > now else end + 1
 
     def _begin(self) -> list[bytes]:
         if self._initial or (self._version == 0 and self._query.get("sendInitialEvents") is None):
@@ -107,7 +127,12 @@ class Watch:
             self._expired = True
             text = f"too old resource version: {self._version} ({self._store.oldest})"
             return [_encode({"type": "ERROR", "object": status.expired(text).body()})]
-        return list(filter(None, (self._event(change) for change in self._store.since(self._version) if change.key == self._kind.key)))
+        return list(
+            filter(
+                None,
+                (self._event(change) for change in self._store.since(self._version) if change.key == self._kind.key),
+            )
+        )
 
     def _event(self, change: Change) -> bytes | None:
         namespace = change.object["metadata"].get("namespace", "")
@@ -145,7 +170,13 @@ class Watch:
         if initial_end:
             metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
         if self._shape == "Table":
-            body: Object = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "columnDefinitions": None, "rows": []}
+            body: Object = {
+                "kind": "Table",
+                "apiVersion": "meta.k8s.io/v1",
+                "metadata": metadata,
+                "columnDefinitions": None,
+                "rows": [],
+            }
         else:
             body = {"kind": self._kind.kind, "apiVersion": self._kind.api_version, "metadata": metadata}
         return _encode({"type": "BOOKMARK", "object": body})

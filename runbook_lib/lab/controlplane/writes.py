@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping
 from typing import Any
 
-from runbook_lib.lab.controlplane import bodies, defaults, lists, status
+from runbook_lib.lab.controlplane import bodies, defaults, go_text, lists, status
 from runbook_lib.lab.controlplane.kinds import Kind
 from runbook_lib.lab.controlplane.patches.json import JsonPatchError, json_patch
 from runbook_lib.lab.controlplane.patches.merge import merge_patch
@@ -39,13 +40,13 @@ def write_options(method: str, query: Mapping[str, str], user_agent: str, *, app
         causes.append(names.forbidden("force", "may not be specified for non-apply patch"))
     dry_run = query.get("dryRun", "")
     if dry_run not in ("", "All"):
-        causes.append(names.unsupported("dryRun", dry_run, ["All"]))
+        causes.append(names.unsupported("dryRun", [dry_run], ["All"]))
     validation = query.get("fieldValidation", "") or "Warn"
     if validation not in ("Ignore", "Strict", "Warn"):
-        causes.append(names.unsupported("fieldValidation", validation, ["Ignore", "Strict", "Warn"]))
+        causes.append(names.unsupported("fieldValidation", validation, ["", "Ignore", "Strict", "Warn"]))
     if causes:
         raise options_error(OPTIONS[method], causes)
-    manager = manager or user_agent.split("/")[0][:128] or "unknown"
+    manager = manager or user_agent.split("/", maxsplit=1)[0][:128] or "unknown"
     return Write(manager, bool(dry_run), validation, is_true(query.get("force", "")))
 
 
@@ -62,13 +63,14 @@ def check_dry_run(options: Object, query: Mapping[str, str]) -> None:
 
 def options_error(kind: str, causes: list[Cause]) -> ApiError:
     """A 422 about the request's options."""
-    texts = [f"{cause.field}: {cause.message}" for cause in causes]
-    joined = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
+    joined = status.joined_causes(causes)
     details = {"group": "meta.k8s.io", "kind": kind, "causes": [cause.as_dict() for cause in causes]}
     return ApiError(422, "Invalid", f'{kind}.meta.k8s.io "" is invalid: {joined}', details)
 
 
-def patch(resources: Resources, kind: Kind, target: Target, body: bytes, content_type: str, write: Write) -> tuple[Object, bool]:
+def patch(
+    resources: Resources, kind: Kind, target: Target, body: bytes, content_type: str, write: Write
+) -> tuple[Object, bool]:
     """Patch an object or its status; returns it and whether it was created.
 
     Raises:
@@ -83,7 +85,8 @@ def patch(resources: Resources, kind: Kind, target: Target, body: bytes, content
         return resources.apply(kind, target.namespace, target.name, document, write, target.subresource)
     live = resources.get(kind, target.namespace, target.name)
     patched = patched_document(live, body, media, kind)
-    item = resources.decode(kind, patched, write)
+    quoted = bodies.read_json(body) if media == STRATEGIC_PATCH else None
+    item = decode_patched(resources, kind, patched, write, quoted)
     check_identity(kind, live, item)
     defaults.fill(kind.type_name, item)
     return resources.commit(kind, live, item, write, target.subresource), False
@@ -95,16 +98,15 @@ def check_applied_kind(document: Object, kind: Kind) -> None:
     Raises:
         ApiError: 400.
     """
-    if not document.get("apiVersion") or not document.get("kind"):
-        raise status.bad_request("apiVersion and kind must be set" if not document.get("kind") else "apiVersion must be set")
-    given = (document["apiVersion"], document["kind"])
+    given = (document.get("apiVersion", ""), document.get("kind", ""))
     if given != (kind.api_version, kind.kind):
-        group, _, version = document["apiVersion"].rpartition("/")
-        shown = f"{group}/{version}" if group else f"/{version}"
-        own = f"{kind.group}/{kind.version}" if kind.group else f"/{kind.version}"
-        raise status.bad_request(
-            f"invalid object type: {shown}, Kind={document['kind']}, expected: {own}, Kind={kind.kind}"
-        )
+        raise status.bad_request(f"invalid object type: {group_version_kind(*given)}")
+
+
+def group_version_kind(api_version: str, kind: str) -> str:
+    """``apps/v1, Kind=Deployment``; the core group leaves a lone slash."""
+    group, _, version = api_version.rpartition("/")
+    return f"{group}/{version}, Kind={kind}"
 
 
 def check_identity(kind: Kind, live: Object, item: Object) -> None:
@@ -130,42 +132,68 @@ def patched_document(live: Object, body: bytes, media: str, kind: Kind) -> Any:
         ApiError: 400 for a body that is no patch, 415 for an unknown type, 422 for a patch that does not fit.
     """
     if media not in PATCH_TYPES:
-        accepted = ", ".join(PATCH_TYPES)
-        raise status.unsupported_media_type(
-            f"the body of the request was in an unknown format - accepted media types include: {accepted}"
-        )
-    document = bodies.read_json(body)
-    name = live["metadata"]["name"]
+        raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
+    document = bodies.read_json(body, "error decoding patch: ")
     if media == JSON_PATCH:
         if not isinstance(document, list):
-            raise status.bad_request("json: cannot unmarshal object into Go value of type jsonpatch.Patch")
+            raise status.bad_request(
+                "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"
+            )
         try:
             return json_patch(live, document)
-        except JsonPatchError as problem:
-            raise _unprocessable(kind, name, str(problem)) from None
+        except JsonPatchError:
+            raise ApiError(
+                422, "Invalid", "the server rejected our request due to an error in our request", {}
+            ) from None
     if not isinstance(document, dict):
-        raise status.bad_request("json: cannot unmarshal array into Go value of type map[string]interface {}")
+        raise status.bad_request(
+            "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"
+        )
     if media == MERGE_PATCH:
         return merge_patch(live, document)
     try:
         return strategic_patch(copy.deepcopy(live), document, kind.type)
     except StrategicPatchError as problem:
-        raise status.bad_request(str(problem)) from None
+        raise ApiError(500, "", str(problem)) from None
 
 
-def _unprocessable(kind: Kind, name: str, message: str) -> ApiError:
-    del kind, name
-    text = "the server rejected our request due to an error in our request"
-    return ApiError(422, "Invalid", text, {"causes": [{"reason": "UnexpectedServerResponse", "message": message}]})
+def decode_patched(resources: Resources, kind: Kind, patched: Any, write: Write, strategic: Any = None) -> Object:
+    """The canonical form of a patched document.
+
+    Args:
+        resources: decodes.
+        kind: what it should be.
+        patched: the document.
+        write: says what to do about unknown fields.
+        strategic: the patch, when it was a strategic one; errors quote it instead of the document.
+
+    Raises:
+        ApiError: 422 when the patch made it unreadable.
+    """
+    try:
+        return resources.decode(kind, patched, write)
+    except ApiError as error:
+        why = error.message.split(f"cannot be handled as a {kind.kind}: ")[-1]
+        shown = json.dumps(patched, separators=(",", ":"))
+        if strategic is not None:
+            shown = go_text.shown(strategic)
+            why = f"unrecognized type: {why.rpartition(' ')[2]}" if why.startswith("json: cannot") else why
+        message = f"Invalid value: {json.dumps(shown)}: {why}"
+        cause = {"reason": "FieldValueInvalid", "message": message, "field": "patch"}
+        raise ApiError(422, "Invalid", f' "" is invalid: patch: {message}', {"causes": [cause]}) from None
 
 
-def delete_collection(resources: Resources, kind: Kind, target: Target, query: Mapping[str, str], options: Object) -> Object:
+def delete_collection(
+    resources: Resources, kind: Kind, target: Target, query: Mapping[str, str], options: Object
+) -> Object:
     """Delete every object that the query selects; returns the list of what was deleted."""
     found = lists.select(kind, resources.store.list(kind, target.namespace), query)
     gone = []
     for item in found:
         metadata = item["metadata"]
-        last, _ = resources.delete(kind, metadata.get("namespace", ""), metadata["name"], options, dry_run=bool(options.get("dryRun")))
-        gone.append(last)
+        last, _ = resources.delete(
+            kind, metadata.get("namespace", ""), metadata["name"], options, dry_run=bool(options.get("dryRun"))
+        )
+        gone.append({key: value for key, value in last.items() if key not in ("kind", "apiVersion")})
     version = {"resourceVersion": str(resources.store.version)}
     return {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": version, "items": gone}

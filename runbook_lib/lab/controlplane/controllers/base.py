@@ -27,9 +27,13 @@ def owner_reference(owner: Object) -> Object:
     """The reference by which an owner controls a dependent."""
     metadata = owner["metadata"]
     return {
-        "apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": metadata["name"], "uid": metadata["uid"],
-        "controller": True, "blockOwnerDeletion": True,
-    }  # fmt: skip
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
 
 
 def controller_of(item: Object) -> Object | None:
@@ -73,7 +77,9 @@ def is_active(pod: Object) -> bool:
     return pod["status"].get("phase") not in ("Succeeded", "Failed") and not pod["metadata"].get("deletionTimestamp")
 
 
-def record_event(resources: Resources, item: Object, component: str, reason: str, message: str, kind: str = "Normal") -> None:
+def record_event(
+    resources: Resources, item: Object, component: str, reason: str, message: str, kind: str = "Normal"
+) -> None:
     """Tell about an object; equal events within the hour are one with a count."""
     namespace = item["metadata"].get("namespace") or "default"
     reference = strategy.reference(item)
@@ -84,6 +90,7 @@ def record_event(resources: Resources, item: Object, component: str, reason: str
     known = resources.find(EVENT, namespace, name)
     write = Write(MANAGER)
     if known:
+
         def count(event: Object) -> None:
             event["count"] = event.get("count", 1) + 1
             event["lastTimestamp"] = now
@@ -91,10 +98,17 @@ def record_event(resources: Resources, item: Object, component: str, reason: str
         resources.modify(EVENT, namespace, name, count, write)
         return
     event: dict[str, Any] = {
-        "metadata": {"name": name}, "involvedObject": reference, "reason": reason, "message": message,
-        "source": {"component": component}, "firstTimestamp": now, "lastTimestamp": now, "count": 1, "type": kind,
+        "metadata": {"name": name},
+        "involvedObject": reference,
+        "reason": reason,
+        "message": message,
+        "source": {"component": component},
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+        "type": kind,
         "reportingComponent": component,
-    }  # fmt: skip
+    }
     try:
         resources.create(EVENT, namespace, event, write)
     except ApiError:
@@ -107,12 +121,18 @@ def create_pod(resources: Resources, owner: Object, component: str, template: Ob
     Raises:
         ApiError: the server refused the pod.
     """
-    metadata = {key: value for key, value in template["metadata"].items() if key in ("labels", "annotations", "finalizers")}
+    metadata = {
+        key: value for key, value in template["metadata"].items() if key in ("labels", "annotations", "finalizers")
+    }
     pod = {
-        "metadata": metadata | {"generateName": f"{prefix}-", "name": f"{prefix}-{random_suffix()}",
-                                "ownerReferences": [owner_reference(owner)]},
+        "metadata": metadata
+        | {
+            "generateName": f"{prefix}-",
+            "name": f"{prefix}-{random_suffix()}",
+            "ownerReferences": [owner_reference(owner)],
+        },
         "spec": template["spec"],
-    }  # fmt: skip
+    }
     try:
         created = resources.create(POD, owner["metadata"]["namespace"], pod, Write(MANAGER))
     except ApiError as error:
@@ -132,4 +152,6 @@ def write_status(resources: Resources, kind: Kind, item: Object, status: Object)
     """Store a status when it differs."""
     if item.get("status") == status:
         return item
-    return resources.commit(kind, item, {**item, "metadata": dict(item["metadata"]), "status": status}, Write(MANAGER), "status")
+    return resources.commit(
+        kind, item, {**item, "metadata": dict(item["metadata"]), "status": status}, Write(MANAGER), "status"
+    )

@@ -48,13 +48,22 @@ class BudgetController:
         word = "True" if allowed else "False"
         since = old["lastTransitionTime"] if old and old["status"] == word else clock.now_text()
         status: Object = {
-            "currentHealthy": healthy, "desiredHealthy": desired, "disruptionsAllowed": allowed, "expectedPods": expected,
+            "currentHealthy": healthy,
+            "desiredHealthy": desired,
+            "disruptionsAllowed": allowed,
+            "expectedPods": expected,
             "observedGeneration": item["metadata"].get("generation", 1),
-            "conditions": [{
-                "type": "DisruptionAllowed", "status": word, "message": "", "lastTransitionTime": since,
-                "reason": "SufficientPods" if allowed else "InsufficientPods", "observedGeneration": item["metadata"].get("generation", 1),
-            }],
-        }  # fmt: skip
+            "conditions": [
+                {
+                    "type": "DisruptionAllowed",
+                    "status": word,
+                    "message": "",
+                    "lastTransitionTime": since,
+                    "reason": "SufficientPods" if allowed else "InsufficientPods",
+                    "observedGeneration": item["metadata"].get("generation", 1),
+                }
+            ],
+        }
         base.write_status(self._resources, BUDGET, item, status)
         return None
 
@@ -78,7 +87,11 @@ class BudgetController:
 
 def _selected(resources: Resources, budget: Object) -> list[Object]:
     matches = selectors.selector_of(budget["spec"].get("selector"))
-    return [pod for pod in resources.store.list(base.POD, budget["metadata"]["namespace"]) if matches(pod["metadata"].get("labels") or {})]
+    return [
+        pod
+        for pod in resources.store.list(base.POD, budget["metadata"]["namespace"])
+        if matches(pod["metadata"].get("labels") or {})
+    ]
 
 
 def budget_of(resources: Resources, pod: Object) -> Object | None:

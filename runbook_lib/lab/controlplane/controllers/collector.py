@@ -65,9 +65,11 @@ class GarbageCollector:
 
     def _dependents(self, uid: str) -> list[tuple[Kind, Object]]:
         return [
-            (kind, item) for kind in self._kinds.values() for item in self._resources.store.list(kind)
+            (kind, item)
+            for kind in self._kinds.values()
+            for item in self._resources.store.list(kind)
             if any(row["uid"] == uid for row in item["metadata"].get("ownerReferences") or [])
-        ]  # fmt: skip
+        ]
 
     def _orphaned(self, kind: Kind, item: Object) -> None:
         """Delete an object whose owners are all gone; otherwise forget the ones that are."""
@@ -98,11 +100,15 @@ class GarbageCollector:
 
     def _drop_finalizer(self, kind: Kind, item: Object, name: str) -> None:
         def change(target: Object) -> None:
-            target["metadata"]["finalizers"] = [row for row in target["metadata"].get("finalizers") or [] if row != name]
+            target["metadata"]["finalizers"] = [
+                row for row in target["metadata"].get("finalizers") or [] if row != name
+            ]
 
         metadata = item["metadata"]
         self._resources.modify(kind, metadata.get("namespace", ""), metadata["name"], change, Write(MANAGER))
 
 
 def _blocks(item: Object, uid: str) -> bool:
-    return any(row["uid"] == uid and row.get("blockOwnerDeletion") for row in item["metadata"].get("ownerReferences") or [])
+    return any(
+        row["uid"] == uid and row.get("blockOwnerDeletion") for row in item["metadata"].get("ownerReferences") or []
+    )

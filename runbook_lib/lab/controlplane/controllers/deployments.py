@@ -13,8 +13,14 @@ from runbook_lib.lab.controlplane.resources import SUFFIX_LETTERS, Resources, Wr
 from runbook_lib.lab.controlplane.store import Change, Object
 
 COMPONENT = "deployment-controller"
-SKIPPED_ANNOTATIONS = ("kubectl.kubernetes.io/last-applied-configuration", rollouts.REVISION, rollouts.HISTORY,
-                       rollouts.DESIRED, rollouts.MAX_REPLICAS, "deprecated.deployment.rollback.to")  # fmt: skip
+SKIPPED_ANNOTATIONS = (
+    "kubectl.kubernetes.io/last-applied-configuration",
+    rollouts.REVISION,
+    rollouts.HISTORY,
+    rollouts.DESIRED,
+    rollouts.MAX_REPLICAS,
+    "deprecated.deployment.rollback.to",
+)
 
 
 class DeploymentController:
@@ -59,7 +65,9 @@ class DeploymentController:
         return self._finish(deployment, paused=paused)
 
     def _finish(self, deployment: Object, *, paused: bool) -> float | None:
-        fresh = self._resources.find(base.DEPLOYMENT, deployment["metadata"]["namespace"], deployment["metadata"]["name"])
+        fresh = self._resources.find(
+            base.DEPLOYMENT, deployment["metadata"]["namespace"], deployment["metadata"]["name"]
+        )
         if fresh is None:
             return None
         owned = self._replica_sets(fresh)
@@ -87,7 +95,9 @@ class DeploymentController:
 
     def _update(self, item: Object, change: object) -> Object:
         metadata = item["metadata"]
-        return self._resources.modify(base.REPLICA_SET, metadata["namespace"], metadata["name"], change, Write(base.MANAGER))
+        return self._resources.modify(
+            base.REPLICA_SET, metadata["namespace"], metadata["name"], change, Write(base.MANAGER)
+        )
 
     def _current(self, deployment: Object, owned: list[Object]) -> Object | None:
         """The oldest ReplicaSet of the Deployment's template."""
@@ -137,7 +147,11 @@ class DeploymentController:
         self._scale_down_old(deployment, owned, current)
 
     def _scale_down_old(self, deployment: Object, owned: list[Object], current: Object) -> None:
-        old = [item for item in owned if item["metadata"]["name"] != current["metadata"]["name"] and item["spec"].get("replicas", 0) > 0]
+        old = [
+            item
+            for item in owned
+            if item["metadata"]["name"] != current["metadata"]["name"] and item["spec"].get("replicas", 0) > 0
+        ]
         if not old:
             return
         _, unavailable = rollouts.limits(deployment)
@@ -170,9 +184,11 @@ class DeploymentController:
             self._scale(deployment, item, 0)
         uids = {item["metadata"]["uid"] for item in old}
         running = [
-            pod for pod in self._resources.store.list(base.POD, deployment["metadata"]["namespace"])
-            if (base.controller_of(pod) or {}).get("uid") in uids and pod["status"].get("phase") not in ("Succeeded", "Failed")
-        ]  # fmt: skip
+            pod
+            for pod in self._resources.store.list(base.POD, deployment["metadata"]["namespace"])
+            if (base.controller_of(pod) or {}).get("uid") in uids
+            and pod["status"].get("phase") not in ("Succeeded", "Failed")
+        ]
         if busy or running:
             return
         if current is None:
@@ -214,20 +230,30 @@ class DeploymentController:
         selector = dict(deployment["spec"]["selector"])
         selector["matchLabels"] = (selector.get("matchLabels") or {}) | {rollouts.HASH_LABEL: digest}
         revision = max((rollouts.revision_of(item) for item in owned), default=0) + 1
-        kept = {key: value for key, value in (metadata.get("annotations") or {}).items() if key not in SKIPPED_ANNOTATIONS}
+        kept = {
+            key: value for key, value in (metadata.get("annotations") or {}).items() if key not in SKIPPED_ANNOTATIONS
+        }
         surge, _ = rollouts.limits(deployment)
         wanted = deployment["spec"].get("replicas", 1)
-        marks = {rollouts.REVISION: str(revision), rollouts.DESIRED: str(wanted), rollouts.MAX_REPLICAS: str(wanted + surge)}
+        marks = {
+            rollouts.REVISION: str(revision),
+            rollouts.DESIRED: str(wanted),
+            rollouts.MAX_REPLICAS: str(wanted + surge),
+        }
         draft: Object = {
             "metadata": {
-                "name": f"{metadata['name']}-{digest}", "labels": labels, "annotations": kept | marks,
+                "name": f"{metadata['name']}-{digest}",
+                "labels": labels,
+                "annotations": kept | marks,
                 "ownerReferences": [base.owner_reference(deployment)],
             },
             "spec": {
-                "replicas": 0, "selector": selector, "minReadySeconds": deployment["spec"].get("minReadySeconds", 0),
+                "replicas": 0,
+                "selector": selector,
+                "minReadySeconds": deployment["spec"].get("minReadySeconds", 0),
                 "template": template | {"metadata": template["metadata"] | {"labels": labels}},
             },
-        }  # fmt: skip
+        }
         draft["spec"]["replicas"] = rollouts.new_replicas(deployment, [*owned, draft], draft)
         created = self._resources.create(base.REPLICA_SET, metadata["namespace"], draft, Write(base.MANAGER))
         size = draft["spec"]["replicas"]
@@ -239,7 +265,9 @@ class DeploymentController:
 
     def _refresh(self, deployment: Object, owned: list[Object], current: Object) -> Object:
         """Give the current ReplicaSet the newest revision and the Deployment's annotations and timing."""
-        others = [rollouts.revision_of(item) for item in owned if item["metadata"]["name"] != current["metadata"]["name"]]
+        others = [
+            rollouts.revision_of(item) for item in owned if item["metadata"]["name"] != current["metadata"]["name"]
+        ]
         revision = max(others, default=0) + 1
         annotations = dict(current["metadata"].get("annotations") or {})
         old = rollouts.revision_of(current)
@@ -252,7 +280,11 @@ class DeploymentController:
             if key not in SKIPPED_ANNOTATIONS:
                 annotations[key] = value
         minimum = deployment["spec"].get("minReadySeconds", 0)
-        if annotations != (current["metadata"].get("annotations") or {}) or current["spec"].get("minReadySeconds", 0) != minimum:
+        if (
+            annotations != (current["metadata"].get("annotations") or {})
+            or current["spec"].get("minReadySeconds", 0) != minimum
+        ):
+
             def change(target: Object) -> None:
                 target["metadata"]["annotations"] = annotations
                 target["spec"]["minReadySeconds"] = minimum
@@ -274,10 +306,13 @@ class DeploymentController:
     def _drop_history(self, deployment: Object, owned: list[Object], current: Object | None) -> None:
         limit = deployment["spec"].get("revisionHistoryLimit", 10)
         old = [
-            item for item in owned
-            if (current is None or item["metadata"]["name"] != current["metadata"]["name"]) and item["spec"].get("replicas", 0) == 0
-            and item["status"].get("replicas", 0) == 0 and not item["metadata"].get("deletionTimestamp")
-        ]  # fmt: skip
+            item
+            for item in owned
+            if (current is None or item["metadata"]["name"] != current["metadata"]["name"])
+            and item["spec"].get("replicas", 0) == 0
+            and item["status"].get("replicas", 0) == 0
+            and not item["metadata"].get("deletionTimestamp")
+        ]
         old.sort(key=rollouts.revision_of)
         for item in old[: max(0, len(old) - limit)]:
             self._resources.delete(base.REPLICA_SET, item["metadata"]["namespace"], item["metadata"]["name"], {})
@@ -292,5 +327,3 @@ def template_hash(template: Object, collisions: int) -> str:
         number, index = divmod(number, len(SUFFIX_LETTERS))
         letters += SUFFIX_LETTERS[index]
     return letters
-
-

@@ -54,10 +54,12 @@ class EndpointsController:
             return None
         matches = selectors.selector_of({"matchLabels": selector})
         pods = [
-            pod for pod in self._resources.store.list(base.POD, key[0])
-            if matches(pod["metadata"].get("labels") or {}) and pod["status"].get("podIP")
+            pod
+            for pod in self._resources.store.list(base.POD, key[0])
+            if matches(pod["metadata"].get("labels") or {})
+            and pod["status"].get("podIP")
             and pod["status"].get("phase") not in ("Succeeded", "Failed")
-        ]  # fmt: skip
+        ]
         self._write_slice(service, pods)
         self._write_endpoints(service, pods)
         return None
@@ -65,11 +67,12 @@ class EndpointsController:
     def _write_slice(self, service: Object, pods: list[Object]) -> None:
         metadata = service["metadata"]
         found = [
-            item for item in self._resources.store.list(SLICE, metadata["namespace"])
+            item
+            for item in self._resources.store.list(SLICE, metadata["namespace"])
             if (item["metadata"].get("labels") or {}).get(SERVICE_NAME) == metadata["name"]
             and (item["metadata"].get("labels") or {}).get(MANAGED_BY) == CONTROLLER
             and not item["metadata"].get("deletionTimestamp")
-        ]  # fmt: skip
+        ]
         endpoints = [_endpoint(pod, service) for pod in pods]
         ports = _ports(service, pods)
         labels = (metadata.get("labels") or {}) | {SERVICE_NAME: metadata["name"], MANAGED_BY: CONTROLLER}
@@ -78,11 +81,14 @@ class EndpointsController:
         if not found:
             draft = {
                 "metadata": {
-                    "generateName": f"{metadata['name']}-", "labels": labels,
+                    "generateName": f"{metadata['name']}-",
+                    "labels": labels,
                     "ownerReferences": [base.owner_reference(service)],
                 },
-                "addressType": "IPv4", "endpoints": endpoints, "ports": ports,
-            }  # fmt: skip
+                "addressType": "IPv4",
+                "endpoints": endpoints,
+                "ports": ports,
+            }
             self._resources.create(SLICE, metadata["namespace"], draft, Write(base.MANAGER))
             return
         current = found[0]
@@ -151,9 +157,11 @@ def _ports(service: Object, pods: list[Object]) -> list[Object]:
         if isinstance(target, str):
             named = [
                 row["containerPort"]
-                for pod in pods for container in pod["spec"]["containers"] for row in container.get("ports") or []
+                for pod in pods
+                for container in pod["spec"]["containers"]
+                for row in container.get("ports") or []
                 if row.get("name") == target
-            ]  # fmt: skip
+            ]
             if not named:
                 continue
             target = named[0]

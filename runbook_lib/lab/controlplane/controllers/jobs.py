@@ -46,7 +46,9 @@ class JobController:
         active = [pod for pod in pods if base.is_active(pod)]
         succeeded = sum(pod["status"].get("phase") == "Succeeded" for pod in pods)
         failed = sum(pod["status"].get("phase") == "Failed" for pod in pods)
-        restarts = sum(row.get("restartCount", 0) for pod in active for row in pod["status"].get("containerStatuses") or [])
+        restarts = sum(
+            row.get("restartCount", 0) for pod in active for row in pod["status"].get("containerStatuses") or []
+        )
         status.setdefault("startTime", clock.now_text())
         wanted = spec.get("completions", 1)
         passed = (clock.now() - clock.parse(status["startTime"])).total_seconds()
@@ -55,7 +57,9 @@ class JobController:
             self._finish(job, status, active, succeeded, failed)
             return 0.05
         if failed + restarts > spec.get("backoffLimit", 6):
-            self._fail(job, status, active, failed, "BackoffLimitExceeded", "Job has reached the specified backoff limit")
+            self._fail(
+                job, status, active, failed, "BackoffLimitExceeded", "Job has reached the specified backoff limit"
+            )
             return 0.05
         if deadline is not None and passed >= deadline:
             self._fail(job, status, active, failed, "DeadlineExceeded", "Job was active longer than specified deadline")
@@ -63,7 +67,12 @@ class JobController:
         need = min(spec.get("parallelism", 1), wanted - succeeded) - len(active)
         for _ in range(need):
             active.append(base.create_pod(self._resources, job, COMPONENT, spec["template"], job["metadata"]["name"]))
-        counted = {"active": len(active), "succeeded": succeeded, "failed": failed, "ready": sum(map(base.is_ready, active))}
+        counted = {
+            "active": len(active),
+            "succeeded": succeeded,
+            "failed": failed,
+            "ready": sum(map(base.is_ready, active)),
+        }
         self._write(job, status, counted)
         return max(0.1, deadline - passed) if deadline is not None else None
 
@@ -103,9 +112,18 @@ class JobController:
         rest: float = keep - (clock.now() - clock.parse(finished["lastTransitionTime"])).total_seconds()
         if rest > 0:
             return rest
-        self._resources.delete(base.JOB, job["metadata"]["namespace"], job["metadata"]["name"], {"propagationPolicy": "Background"})
+        self._resources.delete(
+            base.JOB, job["metadata"]["namespace"], job["metadata"]["name"], {"propagationPolicy": "Background"}
+        )
         return None
 
 
 def _condition(kind: str, reason: str, message: str, now: str) -> Object:
-    return {"type": kind, "status": "True", "lastProbeTime": now, "lastTransitionTime": now, "reason": reason, "message": message}
+    return {
+        "type": kind,
+        "status": "True",
+        "lastProbeTime": now,
+        "lastTransitionTime": now,
+        "reason": reason,
+        "message": message,
+    }

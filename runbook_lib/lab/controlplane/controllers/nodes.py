@@ -50,6 +50,7 @@ class NodeController:
         kept = [row for row in taints if row["key"] not in (NOT_READY, UNREACHABLE)]
         goal = kept + [{"key": key, "effect": "NoSchedule"} for key in sorted(wanted)]
         if [(row["key"], row["effect"]) for row in taints] != [(row["key"], row["effect"]) for row in goal]:
+
             def change(target: Object) -> None:
                 target["spec"]["taints"] = goal
 
@@ -70,8 +71,12 @@ class NodeController:
     def _lose(self, node: Object) -> Object:
         def change(target: Object) -> None:
             for row in target["status"].get("conditions") or []:
-                row |= {"status": "Unknown", "reason": "NodeStatusUnknown", "message": "Kubelet stopped posting node status.",
-                        "lastTransitionTime": clock.now_text()}  # fmt: skip
+                row |= {
+                    "status": "Unknown",
+                    "reason": "NodeStatusUnknown",
+                    "message": "Kubelet stopped posting node status.",
+                    "lastTransitionTime": clock.now_text(),
+                }
 
         return self._resources.modify(base.NODE, "", node["metadata"]["name"], change, Write(base.MANAGER), "status")
 

@@ -15,7 +15,9 @@ def is_saturated(deployment: Object, current: Object) -> bool:
     wanted = deployment["spec"].get("replicas", 1)
     desired = (current["metadata"].get("annotations") or {}).get(rollouts.DESIRED)
     return bool(
-        current["spec"].get("replicas", 0) == wanted and desired == str(wanted) and current["status"].get("availableReplicas", 0) == wanted
+        current["spec"].get("replicas", 0) == wanted
+        and desired == str(wanted)
+        and current["status"].get("availableReplicas", 0) == wanted
     )
 
 
@@ -63,15 +65,23 @@ def report(resources: Resources, deployment: Object, current: Object | None, own
     return again
 
 
-def _set(conditions: dict[str, Object], kind: str, status: str, reason: str, message: str, *, touch: bool = False) -> None:
+def _set(
+    conditions: dict[str, Object], kind: str, status: str, reason: str, message: str, *, touch: bool = False
+) -> None:
     """Set a condition; the transition time moves with the status, the update time with any change."""
     old = conditions.get(kind)
     now = clock.now_text()
     if old and (old["status"], old["reason"], old["message"]) == (status, reason, message) and not touch:
         return
     since = old["lastTransitionTime"] if old and old["status"] == status else now
-    conditions[kind] = {"type": kind, "status": status, "lastUpdateTime": now, "lastTransitionTime": since, "reason": reason,
-                        "message": message}  # fmt: skip
+    conditions[kind] = {
+        "type": kind,
+        "status": status,
+        "lastUpdateTime": now,
+        "lastTransitionTime": since,
+        "reason": reason,
+        "message": message,
+    }
 
 
 def _available(deployment: Object, rows: Object, conditions: dict[str, Object]) -> None:
@@ -80,7 +90,13 @@ def _available(deployment: Object, rows: Object, conditions: dict[str, Object]) 
     if enough:
         _set(conditions, "Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
     else:
-        _set(conditions, "Available", "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
+        _set(
+            conditions,
+            "Available",
+            "False",
+            "MinimumReplicasUnavailable",
+            "Deployment does not have minimum availability.",
+        )
 
 
 def _failure(owned: list[Object], conditions: dict[str, Object]) -> None:
@@ -92,8 +108,9 @@ def _failure(owned: list[Object], conditions: dict[str, Object]) -> None:
     conditions.pop("ReplicaFailure", None)
 
 
-def _progressing(deployment: Object, current: Object | None, owned: list[Object], rows: Object,
-                 conditions: dict[str, Object]) -> float | None:  # fmt: skip
+def _progressing(
+    deployment: Object, current: Object | None, owned: list[Object], rows: Object, conditions: dict[str, Object]
+) -> float | None:
     deadline = deployment["spec"].get("progressDeadlineSeconds")
     name = current["metadata"]["name"] if current else deployment["metadata"]["name"]
     what = "ReplicaSet" if current else "Deployment"

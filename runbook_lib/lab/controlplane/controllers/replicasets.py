@@ -65,7 +65,9 @@ class ReplicaSetController:
                     found.append(pod)
                 else:
                     self._release(item, pod)
-            elif base.controller_of(pod) is None and matches(pod["metadata"].get("labels") or {}) and base.is_active(pod):
+            elif (
+                base.controller_of(pod) is None and matches(pod["metadata"].get("labels") or {}) and base.is_active(pod)
+            ):
                 if not item["metadata"].get("deletionTimestamp"):
                     found.append(self._adopt(item, pod))
         return found
@@ -74,14 +76,18 @@ class ReplicaSetController:
         def change(target: Object) -> None:
             target["metadata"].setdefault("ownerReferences", []).append(base.owner_reference(item))
 
-        return self._resources.modify(base.POD, pod["metadata"]["namespace"], pod["metadata"]["name"], change, Write(base.MANAGER))
+        return self._resources.modify(
+            base.POD, pod["metadata"]["namespace"], pod["metadata"]["name"], change, Write(base.MANAGER)
+        )
 
     def _release(self, item: Object, pod: Object) -> None:
         def change(target: Object) -> None:
             rows = [row for row in target["metadata"]["ownerReferences"] if row["uid"] != item["metadata"]["uid"]]
             target["metadata"]["ownerReferences"] = rows
 
-        self._resources.modify(base.POD, pod["metadata"]["namespace"], pod["metadata"]["name"], change, Write(base.MANAGER))
+        self._resources.modify(
+            base.POD, pod["metadata"]["namespace"], pod["metadata"]["name"], change, Write(base.MANAGER)
+        )
 
     def _scale(self, item: Object, active: list[Object]) -> None:
         wanted = item["spec"].get("replicas", 1)
@@ -115,8 +121,15 @@ class ReplicaSetController:
         if problem:
             old = base.condition(fresh, "ReplicaFailure")
             since = old["lastTransitionTime"] if old and old["status"] == "True" else clock.now_text()
-            status["conditions"] = [{"type": "ReplicaFailure", "status": "True", "lastTransitionTime": since,
-                                     "reason": "FailedCreate", "message": problem}]  # fmt: skip
+            status["conditions"] = [
+                {
+                    "type": "ReplicaFailure",
+                    "status": "True",
+                    "lastTransitionTime": since,
+                    "reason": "FailedCreate",
+                    "message": problem,
+                }
+            ]
         base.write_status(self._resources, base.REPLICA_SET, fresh, status)
         rest = [wait for wait in waits if wait]
         return min(rest) + 0.05 if rest else None
@@ -128,5 +141,10 @@ def _worth(pod: Object) -> tuple[bool, int, bool, float, float]:
     restarts = sum(row.get("restartCount", 0) for row in pod["status"].get("containerStatuses") or [])
     born = clock.parse(pod["metadata"]["creationTimestamp"]).timestamp()
     crashing = tables.pod_reason(pod) == "CrashLoopBackOff"
-    return bool(pod["spec"].get("nodeName")), phases.get(pod["status"].get("phase", ""), 1), \
-        base.is_ready(pod) and not crashing, -restarts, -born  # fmt: skip
+    return (
+        bool(pod["spec"].get("nodeName")),
+        phases.get(pod["status"].get("phase", ""), 1),
+        base.is_ready(pod) and not crashing,
+        -restarts,
+        -born,
+    )

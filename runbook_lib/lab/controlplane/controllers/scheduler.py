@@ -73,17 +73,23 @@ class Scheduler:
         if spec.get("unschedulable"):
             return "node(s) were unschedulable", zero
         for taint in spec.get("taints") or []:
-            if taint["effect"] in ("NoSchedule", "NoExecute") and not any(_tolerates(row, taint) for row in pod["spec"].get("tolerations") or []):
-                return f"node(s) had untolerated taint(s) {{{taint['key']}: {taint.get('value', '')}}}".replace("taint(s)", "taint"), zero
+            if taint["effect"] in ("NoSchedule", "NoExecute") and not any(
+                _tolerates(row, taint) for row in pod["spec"].get("tolerations") or []
+            ):
+                return f"node(s) had untolerated taint(s) {{{taint['key']}: {taint.get('value', '')}}}".replace(
+                    "taint(s)", "taint"
+                ), zero
         labels = node["metadata"].get("labels") or {}
         wanted = pod["spec"].get("nodeSelector") or {}
         if not wanted.items() <= labels.items():
             return "node(s) didn't match Pod's node affinity/selector", zero
         allocatable = (node.get("status") or {}).get("allocatable") or {}
         others = [
-            row for row in self._resources.store.list(base.POD)
-            if row["spec"].get("nodeName") == node["metadata"]["name"] and row["status"].get("phase") not in ("Succeeded", "Failed")
-        ]  # fmt: skip
+            row
+            for row in self._resources.store.list(base.POD)
+            if row["spec"].get("nodeName") == node["metadata"]["name"]
+            and row["status"].get("phase") not in ("Succeeded", "Failed")
+        ]
         if len(others) + 1 > quantity(allocatable.get("pods", "110")):
             return "Too many pods", zero
         free_cpu = zero
@@ -110,8 +116,16 @@ class Scheduler:
         def change(target: Object) -> None:
             rows = [row for row in target["status"].get("conditions") or [] if row["type"] != "PodScheduled"]
             since = old["lastTransitionTime"] if old else clock.now_text()
-            rows.append({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
-                         "lastProbeTime": None, "lastTransitionTime": since})  # fmt: skip
+            rows.append(
+                {
+                    "type": "PodScheduled",
+                    "status": "False",
+                    "reason": "Unschedulable",
+                    "message": message,
+                    "lastProbeTime": None,
+                    "lastTransitionTime": since,
+                }
+            )
             target["status"]["conditions"] = rows
 
         metadata = pod["metadata"]
@@ -121,7 +135,10 @@ class Scheduler:
 
 def requested(pod: Object, name: str) -> Fraction:
     """Amount of a resource that a pod asks for."""
-    rows = [((container.get("resources") or {}).get("requests") or {}).get(name, "0") for container in pod["spec"]["containers"]]
+    rows = [
+        ((container.get("resources") or {}).get("requests") or {}).get(name, "0")
+        for container in pod["spec"]["containers"]
+    ]
     return sum((quantity(row) for row in rows), Fraction(0))
 
 

@@ -38,7 +38,9 @@ def read(item: Object) -> Managers:
     """Managers of a stored object."""
     managers: Managers = {}
     for row in item["metadata"].get("managedFields") or []:
-        manager = Manager(row.get("manager", ""), row["operation"], row.get("apiVersion", ""), row.get("subresource", ""))
+        manager = Manager(
+            row.get("manager", ""), row["operation"], row.get("apiVersion", ""), row.get("subresource", "")
+        )
         managers[manager] = (paths.decode(row.get("fieldsV1") or {}), row.get("time", ""))
     return managers
 
@@ -55,11 +57,14 @@ def write(item: Object, managers: Managers) -> Object:
             "manager": manager.name,
             "operation": manager.operation,
             "apiVersion": manager.api_version,
-            "time": time,
             "fieldsType": "FieldsV1",
             "fieldsV1": paths.encode(owned),
         }
-        rows.append(row | ({"subresource": manager.subresource} if manager.subresource else {}))
+        rows.append(
+            row
+            | ({"time": time} if time else {})
+            | ({"subresource": manager.subresource} if manager.subresource else {})
+        )
     metadata = {key: value for key, value in item["metadata"].items() if key != "managedFields"}
     return item | {"metadata": metadata | ({"managedFields": rows} if rows else {})}
 
@@ -67,8 +72,8 @@ def write(item: Object, managers: Managers) -> Object:
 def body(item: Object) -> Object:
     """What can be owned: the object without its identity and what the server sets."""
     inner = {key: value for key, value in item.items() if key not in ("apiVersion", "kind")}
-    inner["metadata"] = {key: value for key, value in (item.get("metadata") or {}).items() if key not in SYSTEM}
-    return inner
+    metadata = {key: value for key, value in (item.get("metadata") or {}).items() if key not in SYSTEM}
+    return inner | {"metadata": metadata}
 
 
 def ignored(kind: Kind, subresource: str) -> str:
@@ -105,6 +110,8 @@ def track_update(kind: Kind, before: Object, after: Object, manager: Manager, no
         managers = read(after)  # a client may edit ownership; only well-formed entries get here
     elif given == [] and before["metadata"].get("managedFields"):
         managers = {}
+    if not managers and before["metadata"].get("uid"):
+        return write(after, {})  # ownership is kept from an object's creation on, or from its first apply
     difference = typed.compare(body(before), body(after), kind.type)
     skip = ignored(kind, manager.subresource)
     changed = _owned(difference.changed, skip, manager.subresource)
@@ -113,12 +120,15 @@ def track_update(kind: Kind, before: Object, after: Object, manager: Manager, no
     for other, (owned, time) in managers.items():
         left = owned - removed if other == manager else owned - removed - changed
         # A list item or map key that is gone takes what was owned below it along.
-        left = frozenset(path for path in left if not any(path[: len(gone)] == gone for gone in removed)) if removed else left
+        left = (
+            frozenset(path for path in left if not any(path[: len(gone)] == gone for gone in removed))
+            if removed
+            else left
+        )
         result[other] = (left, time)
     if changed:
-        own, time = result.get(manager, (frozenset[paths.Path](), now))
-        joined = own | changed
-        result[manager] = (joined, now if joined != own or not time else time)
+        own = result.get(manager, (frozenset[paths.Path](), now))[0]
+        result[manager] = (own | changed, now)
     return write(after, result)
 
 
@@ -138,25 +148,24 @@ def apply(kind: Kind, live: Object, config: Object, manager: Manager, now: str, 
     managers = read(live)
     if not managers and live["metadata"].get("name"):
         before = Manager("before-first-apply", "Update", manager.api_version)
-        managers[before] = (_owned(paths.fields_of(body(live), kind.type), ignored(kind, ""), ""), now)
+        found = typed.compare({}, body(live), kind.type).changed - {("f:metadata",), ("f:spec",), ("f:status",)}
+        managers[before] = (_owned(found, ignored(kind, ""), ""), now)
     skip = ignored(kind, manager.subresource)
     wanted = body(config)
     if skip:
         wanted.pop(skip, None)
-    applied = paths.fields_of(wanted, kind.type)
+    applied = paths.fields_of(wanted, kind.type) - {("f:metadata",)}
     live_body = body(live)
     last = managers.get(manager, (frozenset[paths.Path](), ""))[0]
     merged = typed.merge(live_body, wanted, kind.type)
-    owned_by_all = frozenset(path for other, (owned, _) in managers.items() if other != manager for path in owned) | applied
+    owned_by_all = (
+        frozenset(path for other, (owned, _) in managers.items() if other != manager for path in owned) | applied
+    )
     pruned = _prune(merged, last, owned_by_all, kind) if last else merged
     difference = typed.compare(live_body, pruned, kind.type)
-    conflicts = {
-        other: owned & difference.changed
-        for other, (owned, _) in managers.items()
-        if other != manager
-    }
+    conflicts = {other: owned & difference.changed for other, (owned, _) in managers.items() if other != manager}
     causes = [
-        Cause(paths.text(path), "FieldManagerConflict", _conflict_text(other, manager, managers[other][1]))
+        Cause(paths.text(path), "FieldManagerConflict", _conflict_text(other, manager))
         for other, found in conflicts.items()
         for path in sorted(found)
     ]
@@ -167,14 +176,53 @@ def apply(kind: Kind, live: Object, config: Object, manager: Manager, now: str, 
         for other, (owned, time) in managers.items()
         if other != manager
     }
-    unchanged = managers.get(manager, (None, ""))
-    result[manager] = (applied, unchanged[1] if unchanged[0] == applied and not _differs(difference) else now)
+    # An apply that changes nothing leaves the time of its entry alone, even when there is none yet.
+    result[manager] = (applied, now if difference.changed or difference.removed else managers.get(manager, ((), ""))[1])
     metadata = {key: value for key, value in live["metadata"].items() if key in SYSTEM} | (pruned.get("metadata") or {})
     return write({**pruned, "metadata": metadata}, result)
 
 
-def _differs(difference: typed.Comparison) -> bool:
-    return bool(difference.changed or difference.removed)
+REPLICAS = ("f:spec", "f:replicas")
+
+
+def track_scale(before: Object, after: Object, manager: Manager) -> Object:
+    """``after`` with the ownership that results from a write to the scale path.
+
+    That path sees one field, and a size of zero as its absence; entries it makes carry no time.
+    """
+    managers = read(before)
+    size, old = after["spec"].get("replicas", 0), before["spec"].get("replicas", 0)
+    owners = [other for other, (owned, _) in managers.items() if REPLICAS in owned]
+    if size == old or not owners:
+        return write(after, managers)
+    result: Managers = {other: (owned - {REPLICAS}, time) for other, (owned, time) in managers.items()}
+    if size:
+        result[manager] = (result.get(manager, (frozenset[paths.Path](), ""))[0] | {REPLICAS}, "")
+    return write(after, result)
+
+
+def apply_scale(kind: Kind, live: Object, size: int, manager: Manager, *, force: bool) -> Object:
+    """The object that results from a server-side apply of a ``Scale``.
+
+    Raises:
+        ApiError: 409 when another manager owns another size.
+    """
+    managers = read(live)
+    others = [other for other, (owned, _) in managers.items() if REPLICAS in owned and other != manager]
+    if not any(REPLICAS in owned for owned, _ in managers.values()):
+        others = [Manager("before-first-apply", "Update", "autoscaling/v1", "scale")]
+    differs = live["spec"].get("replicas", 0) != size
+    if differs and others and not force:
+        causes = [
+            Cause(paths.text(REPLICAS), "FieldManagerConflict", _conflict_text(other, manager)) for other in others
+        ]
+        raise apply_conflict(causes)
+    result: Managers = dict(managers)
+    if differs:
+        result = {other: (owned - {REPLICAS}, time) for other, (owned, time) in managers.items()}
+    result[manager] = (result.get(manager, (frozenset[paths.Path](), ""))[0] | {REPLICAS}, "")
+    del kind
+    return write({**live, "metadata": dict(live["metadata"]), "spec": live["spec"] | {"replicas": size}}, result)
 
 
 def _prune(merged: Object, last: FieldSet, owned: FieldSet, kind: Kind) -> Object:
@@ -189,14 +237,12 @@ def _prune(merged: Object, last: FieldSet, owned: FieldSet, kind: Kind) -> Objec
     return pruned
 
 
-def _conflict_text(other: Manager, applier: Manager, time: str) -> str:
+def _conflict_text(other: Manager, applier: Manager) -> str:
     text = f'conflict with "{other.name}"'
     if other.subresource:
         text += f' with subresource "{other.subresource}"'
     if other.operation == "Update":
         text += f" using {other.api_version}"
-        if time:
-            text += f" at {time}"
     elif other.api_version != applier.api_version:
         text += f" using {other.api_version}"
     return text

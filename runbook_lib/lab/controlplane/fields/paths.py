@@ -37,7 +37,12 @@ def child(kind: Type, key: str) -> tuple[Type, Field | None, bool]:
         if field is None:
             return Type("raw"), None, True
         inner = field.type
-        atomic = field.atomic or inner.atomic or inner.kind == "raw" or (inner.kind == "list" and field.list_kind == "atomic")
+        atomic = (
+            field.atomic
+            or inner.atomic
+            or inner.kind == "raw"
+            or (inner.kind == "list" and field.list_kind == "atomic")
+        )
         return inner, field, atomic
     assert kind.item is not None
     return kind.item, None, kind.item.atomic or kind.item.kind in ("raw", "list")

@@ -86,30 +86,37 @@ def merge(live: Any, applied: Any, kind: Type, field: Field | None = None, atomi
 
 
 def _merge_list(live: list[Any], applied: list[Any], kind: Type, field: Field | None) -> list[Any]:
-    """Applied items in applied order; live-only items keep their place before the next live item that was applied."""
+    """Items of both lists: those that only the live one has keep their place, the others follow the applied order."""
     assert field is not None
     assert kind.item is not None
-    live_by_key = {item_key(item, field): item for item in live}
-    applied_by_key = {item_key(item, field): item for item in applied}
+    old = {item_key(item, field): item for item in live}
+    new = {item_key(item, field): item for item in applied}
+    left, right = list(old), list(new)
+    shared = [key for key in right if key in old]
     result: list[Any] = []
     done: set[str] = set()
-    pending = list(live_by_key)
-    for key, item in applied_by_key.items():
-        if key in live_by_key and key in pending:
-            while pending and pending[0] != key:
-                head = pending[0]
-                if head in applied_by_key and head not in done:
-                    break
-                pending.pop(0)
-                if head not in done and head not in applied_by_key:
-                    result.append(live_by_key[head])
-                    done.add(head)
-            if pending and pending[0] == key:
-                pending.pop(0)
-        base = live_by_key.get(key)
-        result.append(item if base is None else merge(base, item, kind.item, None, kind.item.atomic))
+
+    def take(key: str) -> None:
+        base = old.get(key)
+        assert kind.item is not None
+        result.append(new[key] if base is None else merge(base, new[key], kind.item, None, kind.item.atomic))
         done.add(key)
-    result.extend(live_by_key[key] for key in pending if key not in done and key not in applied_by_key)
+        if shared and shared[0] == key:
+            shared.pop(0)
+
+    while left or right:
+        if left and right and left[0] == right[0]:
+            take(right.pop(0))
+            left.pop(0)
+        elif left and right and left[0] in new and shared and shared[0] != left[0]:
+            left.pop(0)  # it comes later, where the applied order has it
+        elif left and left[0] not in new:
+            result.append(old[left.pop(0)])
+        else:
+            if left and left[0] in done:
+                left.pop(0)
+            if right:
+                take(right.pop(0))
     return result
 
 

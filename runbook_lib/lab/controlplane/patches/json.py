@@ -33,7 +33,9 @@ def _one(document: Any, operation: dict[str, Any]) -> Any:
             if not path:
                 return copy.deepcopy(operation.get("value"))
             parent, key = _parent(document, path, "replace")
-            _require(parent, key, path, "replace")
+            if isinstance(parent, list):
+                _require(parent, key, path, "replace")
+            # The server's library sets a key that is not there, too.
             parent[key] = copy.deepcopy(operation.get("value"))
         case "move":
             value = _remove(document, operation.get("from", ""), "move")
@@ -59,7 +61,9 @@ def _parent(document: Any, path: str, name: str, *, append: bool = False) -> tup
     for token in tokens[:-1]:
         key = _key(node, token, path, name)
         if (isinstance(node, dict) and key not in node) or (isinstance(node, list) and key >= len(node)):
-            raise JsonPatchError(f"{name} operation does not apply: doc is missing path: {path!r}: missing value".replace("'", '"'))
+            raise JsonPatchError(
+                f"{name} operation does not apply: doc is missing path: {path!r}: missing value".replace("'", '"')
+            )
         node = node[key]
     if not isinstance(node, dict | list) or not tokens:
         raise JsonPatchError(f'{name} operation does not apply: doc is missing path: "{path}": missing value')
@@ -82,7 +86,7 @@ def _require(parent: Any, key: Any, path: str, name: str) -> None:
     if missing and name == "remove" and isinstance(parent, dict):
         raise JsonPatchError(f'remove operation does not apply: doc is missing path: "{path}": missing value')
     if missing:
-        raise JsonPatchError(f'{name} operation does not apply: doc is missing key: {path}: missing value')
+        raise JsonPatchError(f"{name} operation does not apply: doc is missing key: {path}: missing value")
 
 
 def _add(document: Any, path: str, value: Any) -> Any:
@@ -93,7 +97,9 @@ def _add(document: Any, path: str, value: Any) -> Any:
         parent.append(value)
     elif isinstance(parent, list):
         if key > len(parent):
-            raise JsonPatchError(f'add operation does not apply: doc is missing path: "{path}": Unable to access invalid index: {key}')
+            raise JsonPatchError(
+                f'add operation does not apply: doc is missing path: "{path}": Unable to access invalid index: {key}'
+            )
         parent.insert(key, value)
     else:
         parent[key] = value

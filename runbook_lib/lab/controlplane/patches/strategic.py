@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from runbook_lib.lab.controlplane import go_text
 from runbook_lib.lab.controlplane.schema import Field, Type
 
 ORDER, DELETE, RETAIN, DIRECTIVE = "$setElementOrder/", "$deleteFromPrimitiveList/", "$retainKeys", "$patch"
@@ -27,7 +28,7 @@ def strategic_patch(target: Any, patch: Any, kind: Type) -> Any:
     if directive == "delete":
         return {}
     if directive not in (None, "merge"):
-        raise StrategicPatchError(f"Unknown patch type {directive!r} in patch: {patch}")
+        raise StrategicPatchError(f"unknown patch type: {directive} in map: {go_text.shown(patch)}")
     result = dict(target) if isinstance(target, dict) else {}
     if RETAIN in patch:
         result = {key: value for key, value in result.items() if key in patch[RETAIN]}
@@ -41,11 +42,12 @@ def strategic_patch(target: Any, patch: Any, kind: Type) -> Any:
         if value is None:
             result.pop(key, None)
         else:
-            result[key] = _field(result.get(key), value, kind, key, patch.get(ORDER + key))
+            result[key] = _field(result.get(key), value, kind, key)
     for key, order in patch.items():
         name = key.removeprefix(ORDER)
-        if key.startswith(ORDER) and name not in patch and result.get(name):
-            result[name] = _ordered(result[name], order, _merge_key(kind, name))
+        if key.startswith(ORDER) and result.get(name):
+            before = (target or {}).get(name) or []
+            result[name] = _ordered(result[name], order, before, _merge_key(kind, name))
     return result
 
 
@@ -54,20 +56,17 @@ def _merge_key(kind: Type, key: str) -> str:
     return field.merge_key if field else ""
 
 
-def _field(target: Any, value: Any, kind: Type, key: str, order: list[Any] | None) -> Any:
+def _field(target: Any, value: Any, kind: Type, key: str) -> Any:
     field = kind.fields.get(key) if kind.kind == "struct" else None
     inner = field.type if field else (kind.item or Type("raw"))
     if isinstance(value, dict):
         if inner.kind == "raw" and not value.get(DIRECTIVE):
             return value
-        return strategic_patch(target, _plain(value), inner)
+        return strategic_patch(target, value, inner)
     if isinstance(value, list) and field and "merge" in field.strategy.split(","):
-        merged = _merge_items(target or [], value, field) if field.merge_key else _merge_values(target or [], value)
-        return _ordered(merged, order, field.merge_key) if order is not None else merged
-    return value
-
-
-def _plain(value: dict[str, Any]) -> dict[str, Any]:
+        before = target or []
+        merged = _merge_items(before, value, field) if field.merge_key else _merge_values(before, value)
+        return _ordered(merged, value, before, field.merge_key)
     return value
 
 
@@ -83,7 +82,7 @@ def _merge_items(target: list[Any], patch: list[Any], field: Field) -> list[Any]
         return [row for row in patch if row.get(DIRECTIVE) != "replace"]
     for row in patch:
         if not isinstance(row, dict) or key not in row:
-            raise StrategicPatchError(f"map: {row} does not contain declared merge key: {key}")
+            raise StrategicPatchError(f"map: {go_text.shown(row)} does not contain declared merge key: {key}")
         matches = [i for i, item in enumerate(items) if item.get(key) == row[key]]
         if row.get(DIRECTIVE) == "delete":
             items = [item for item in items if item.get(key) != row[key]]
@@ -94,17 +93,28 @@ def _merge_items(target: list[Any], patch: list[Any], field: Field) -> list[Any]
     return items
 
 
-def _ordered(items: list[Any], order: list[Any], merge_key: str) -> list[Any]:
-    """Items named by the order in that order; the others keep their place before the next named one."""
+def _ordered(items: list[Any], order: list[Any], before: list[Any], merge_key: str) -> list[Any]:
+    """Items that the patch names, in its order, merged with the others in the order they had before.
+
+    A named item comes first unless both lists knew the other one to stand before it.
+    """
+
     def name(item: Any) -> Any:
         return item.get(merge_key) if merge_key and isinstance(item, dict) else item
 
     wanted = [name(item) for item in order]
+    old = [name(item) for item in before]
     named = sorted((item for item in items if name(item) in wanted), key=lambda item: wanted.index(name(item)))
-    others = [(i, item) for i, item in enumerate(items) if name(item) not in wanted]
-    result = list(named)
-    for index, item in others:
-        after = [name(other) for other in items[:index]]
-        place = max((i + 1 for i, other in enumerate(result) if name(other) in after), default=0)
-        result.insert(place, item)
+    others = [item for item in items if name(item) not in wanted]
+    others.sort(key=lambda item: old.index(name(item)) if name(item) in old else len(old))
+    result: list[Any] = []
+    while named or others:
+        if not others:
+            result.append(named.pop(0))
+        elif not named:
+            result.append(others.pop(0))
+        else:
+            left, right = name(others[0]), name(named[0])
+            first = left in old and right in old and old.index(left) < old.index(right)
+            result.append(others.pop(0) if first else named.pop(0))
     return result

@@ -24,16 +24,50 @@ def check(kind: Kind, item: Object) -> list[Cause]:
         causes.extend(names.wrong("metadata.name", name, problem) for problem in name_problems(kind, name))
     causes.extend(names.check_labels(metadata.get("labels"), "metadata.labels"))
     causes.extend(_annotations(metadata.get("annotations") or {}))
-    for finalizer in metadata.get("finalizers") or []:
+    for i, finalizer in enumerate(metadata.get("finalizers") or []):
         if "/" not in finalizer and finalizer not in ("kubernetes", "orphan", "foregroundDeletion"):
-            causes.append(names.wrong("metadata.finalizers", finalizer,
-                                      "name is neither a standard finalizer name nor is it fully qualified"))  # fmt: skip
-    for i, owner in enumerate(metadata.get("ownerReferences") or []):
+            causes.append(
+                names.wrong(
+                    f"metadata.finalizers[{i}]",
+                    finalizer,
+                    "name is neither a standard finalizer name nor is it fully qualified",
+                )
+            )
+    causes.extend(_owners(metadata.get("ownerReferences") or []))
+    return causes
+
+
+def _owners(owners: list[Object]) -> list[Cause]:
+    field = "metadata.ownerReferences"
+    causes: list[Cause] = []
+    for owner in owners:
         for key in ("apiVersion", "kind", "name", "uid"):
             if not owner.get(key):
                 message = "version must not be empty" if key == "apiVersion" else "must not be empty"
-                causes.append(names.wrong(f"metadata.ownerReferences[{i}].{key}", owner.get(key, ""), message))
+                causes.append(names.wrong(f"{field}.{key}", owner.get(key, ""), message))
+    leading = [owner for owner in owners if owner.get("controller")]
+    if len(leading) > 1:
+        pair = " and ".join(f"{owner['kind']}/{owner['name']}" for owner in leading[:2])
+        message = f'Only one reference can have Controller set to true. Found "true" in references for {pair}'
+        causes.append(names.wrong(field, owners, message))
     return causes
+
+
+def check_identity(live: Object, item: Object) -> list[Cause]:
+    """Changes of what identifies an object; the server's two layers of rules both complain."""
+    causes = []
+    for key in ("uid",):
+        given = item["metadata"].get(key)
+        if given and given != live["metadata"].get(key):
+            causes.append(names.wrong(f"metadata.{key}", given, "field is immutable"))
+    if live["metadata"].get("deletionTimestamp"):
+        known = live["metadata"].get("finalizers") or []
+        late = [name for name in item["metadata"].get("finalizers") or [] if name not in known]
+        if late:
+            shown = "[]string{" + ", ".join(names.shown(name) for name in late) + "}"
+            text = f"no new finalizers can be added if the object is being deleted, found new finalizers {shown}"
+            causes.append(names.forbidden("metadata.finalizers", text))
+    return causes * 2
 
 
 def name_problems(kind: Kind, name: str) -> list[str]:
@@ -50,7 +84,9 @@ def name_problems(kind: Kind, name: str) -> list[str]:
 def _annotations(annotations: dict[str, str]) -> list[Cause]:
     causes = []
     for key in sorted(annotations):
-        causes.extend(names.wrong("metadata.annotations", key, problem) for problem in names.qualified_problems(key.lower()))
+        causes.extend(
+            names.wrong("metadata.annotations", key, problem) for problem in names.qualified_problems(key.lower())
+        )
     if sum(len(key) + len(value) for key, value in annotations.items()) > ANNOTATIONS_BYTES:
         causes.append(names.too_long("metadata.annotations", ANNOTATIONS_BYTES))
     return causes

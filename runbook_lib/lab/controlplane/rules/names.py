@@ -71,7 +71,7 @@ def forbidden(field: str, message: str) -> Cause:
 
 def unsupported(field: str, value: Any, allowed: list[str]) -> Cause:
     """A value is none of the known ones."""
-    known = ", ".join(shown(one) for one in sorted(allowed))
+    known = ", ".join(shown(one) for one in allowed)
     return Cause(field, "FieldValueNotSupported", f"Unsupported value: {shown(value)}: supported values: {known}")
 
 
@@ -89,6 +89,8 @@ def subdomain_problems(name: str) -> list[str]:
 def label_problems(name: str) -> list[str]:
     """What keeps a name from being a DNS-1123 label."""
     problems = [] if len(name) <= 63 else ["must be no more than 63 bytes"]
+    if "." in name:
+        return [*problems, "must not contain dots"]
     return problems + ([] if re.fullmatch(LABEL, name) else [LABEL_TEXT])
 
 

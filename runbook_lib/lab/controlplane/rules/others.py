@@ -51,7 +51,11 @@ def _service(item: Object) -> list[Cause]:
 def _service_update(live: Object, item: Object) -> list[Cause]:
     causes: list[Cause] = []
     old, new = live["spec"], item["spec"]
-    if old.get("type") != "ExternalName" and new.get("type") != "ExternalName" and old.get("clusterIP") != new.get("clusterIP"):
+    if (
+        old.get("type") != "ExternalName"
+        and new.get("type") != "ExternalName"
+        and old.get("clusterIP") != new.get("clusterIP")
+    ):
         causes.append(names.wrong("spec.clusterIPs[0]", [new.get("clusterIP")], "may not change once set"))
     return causes + _service(item)
 
@@ -87,7 +91,7 @@ def _config_map_update(live: Object, item: Object) -> list[Cause]:
 def _binding(item: Object) -> list[Cause]:
     causes: list[Cause] = []
     reference = item["roleRef"]
-    kinds = ["ClusterRole", "Role"] if item["kind"] == "RoleBinding" else ["ClusterRole"]
+    kinds = ["Role", "ClusterRole"] if item["kind"] == "RoleBinding" else ["ClusterRole"]
     if reference.get("apiGroup") != "rbac.authorization.k8s.io":
         causes.append(names.unsupported("roleRef.apiGroup", reference.get("apiGroup"), ["rbac.authorization.k8s.io"]))
     if reference.get("kind") not in kinds:
@@ -97,10 +101,14 @@ def _binding(item: Object) -> list[Cause]:
     for i, subject in enumerate(item.get("subjects") or []):
         if not subject.get("name"):
             causes.append(names.required(f"subjects[{i}].name"))
-        if subject.get("kind") == "ServiceAccount" and not subject.get("namespace"):
+        if (
+            subject.get("kind") == "ServiceAccount"
+            and not subject.get("namespace")
+            and item["kind"] == "ClusterRoleBinding"
+        ):
             causes.append(names.required(f"subjects[{i}].namespace"))
         elif subject.get("kind") not in ("ServiceAccount", "User", "Group"):
-            allowed = ["Group", "ServiceAccount", "User"]
+            allowed = ["ServiceAccount", "User", "Group"]
             causes.append(names.unsupported(f"subjects[{i}].kind", subject.get("kind"), allowed))
     return causes
 
@@ -108,7 +116,12 @@ def _binding(item: Object) -> list[Cause]:
 def _binding_update(live: Object, item: Object) -> list[Cause]:
     causes = _binding(item)
     if live["roleRef"] != item["roleRef"]:
-        causes.append(names.wrong("roleRef", item["roleRef"], "cannot change roleRef"))
+        shown = {
+            "APIGroup": item["roleRef"]["apiGroup"],
+            "Kind": item["roleRef"]["kind"],
+            "Name": item["roleRef"]["name"],
+        }
+        causes.append(names.wrong("roleRef", shown, "cannot change roleRef"))
     return causes
 
 
@@ -143,15 +156,29 @@ def _autoscaler(item: Object) -> list[Cause]:
     if spec.get("maxReplicas", 0) < 1:
         causes.append(names.wrong("spec.maxReplicas", spec.get("maxReplicas", 0), "must be greater than 0"))
     if spec.get("maxReplicas", 0) < (spec.get("minReplicas") or 0):
-        causes.append(names.wrong("spec.maxReplicas", spec.get("maxReplicas", 0), "must be greater than or equal to `minReplicas`"))
+        causes.append(
+            names.wrong(
+                "spec.maxReplicas", spec.get("maxReplicas", 0), "must be greater than or equal to `minReplicas`"
+            )
+        )
     for key in ("kind", "name"):
         if not spec["scaleTargetRef"].get(key):
             causes.append(names.required(f"spec.scaleTargetRef.{key}"))
+    if not spec["scaleTargetRef"].get("apiVersion", "").count("/"):
+        causes.append(names.wrong("spec.scaleTargetRef.apiVersion", "", "apiVersion must specify API group"))
     return causes
+
+
+def _event(item: Object) -> list[Cause]:
+    reference, namespace = item["involvedObject"], item["metadata"].get("namespace")
+    if reference.get("namespace") and reference["namespace"] != namespace:
+        return [names.wrong("involvedObject.namespace", reference["namespace"], "does not match event.namespace")]
+    return []
 
 
 CREATE: dict[str, Callable[[Object], list[Cause]]] = {
     "core.v1.Service": _service,
+    "core.v1.Event": _event,
     "core.v1.Secret": _data_keys,
     "core.v1.ConfigMap": _data_keys,
     "rbac.v1.RoleBinding": _binding,

@@ -12,7 +12,7 @@ from runbook_lib.lab.controlplane.store import Object
 
 PORT_TEXT = "must be between 1 and 65535, inclusive"
 PULL_POLICIES = ["Always", "IfNotPresent", "Never"]
-PROTOCOLS = ["TCP", "UDP", "SCTP"]
+PROTOCOLS = ["SCTP", "TCP", "UDP"]
 
 
 def check_pod(item: Object) -> list[Cause]:
@@ -20,7 +20,9 @@ def check_pod(item: Object) -> list[Cause]:
     return check_spec(item["spec"], "spec")
 
 
-def check_spec(spec: Object, path: str, restart_policies: tuple[str, ...] = ("Always", "OnFailure", "Never")) -> list[Cause]:
+def check_spec(
+    spec: Object, path: str, restart_policies: tuple[str, ...] = ("Always", "OnFailure", "Never")
+) -> list[Cause]:
     """Broken rules of a pod specification."""
     causes: list[Cause] = []
     volumes = {volume.get("name", "") for volume in spec.get("volumes") or []}
@@ -39,7 +41,7 @@ def check_spec(spec: Object, path: str, restart_policies: tuple[str, ...] = ("Al
     if spec.get("restartPolicy") not in restart_policies:
         causes.append(names.unsupported(f"{path}.restartPolicy", spec.get("restartPolicy"), list(restart_policies)))
     if spec.get("dnsPolicy") not in ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"):
-        allowed = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]
+        allowed = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"]
         causes.append(names.unsupported(f"{path}.dnsPolicy", spec.get("dnsPolicy"), allowed))
     grace = spec.get("terminationGracePeriodSeconds")
     if grace is not None and grace < 0:
@@ -73,7 +75,11 @@ def _container(container: Object, path: str, volumes: set[str]) -> list[Cause]:
         if not mount.get("name"):
             causes.append(names.required(f"{path}.volumeMounts[{i}].name"))
         elif mount["name"] not in volumes:
-            causes.append(Cause(f"{path}.volumeMounts[{i}].name", "FieldValueNotFound", f"Not found: {names.shown(mount['name'])}"))
+            causes.append(
+                Cause(
+                    f"{path}.volumeMounts[{i}].name", "FieldValueNotFound", f"Not found: {names.shown(mount['name'])}"
+                )
+            )
         if not mount.get("mountPath"):
             causes.append(names.required(f"{path}.volumeMounts[{i}].mountPath"))
     for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
@@ -89,8 +95,15 @@ def _ports(ports: list[Object], path: str) -> list[Cause]:
         here = f"{path}[{i}]"
         name = port.get("name", "")
         if name and (len(name) > 15 or not any(letter.isalpha() for letter in name)):
-            causes.append(names.wrong(f"{here}.name", name, "must be no more than 15 characters" if len(name) > 15
-                                      else "must contain at least one letter (a-z)"))  # fmt: skip
+            causes.append(
+                names.wrong(
+                    f"{here}.name",
+                    name,
+                    "must be no more than 15 characters"
+                    if len(name) > 15
+                    else "must contain at least one letter (a-z)",
+                )
+            )
         if name and name in seen:
             causes.append(names.duplicate(f"{here}.name", name))
         seen.add(name)
@@ -121,8 +134,15 @@ def check_resources(resources: Object, path: str) -> list[Cause]:
     for group, rows in (("limits", limits), ("requests", requests)):
         for name, amount in sorted(rows.items()):
             here = f"{path}.{group}[{name}]"
-            if name not in ("cpu", "memory", "ephemeral-storage") and "/" not in name and not name.startswith("hugepages-"):
-                for message in ("must be a standard resource type or fully qualified", "must be a standard resource for containers"):
+            if (
+                name not in ("cpu", "memory", "ephemeral-storage")
+                and "/" not in name
+                and not name.startswith("hugepages-")
+            ):
+                for message in (
+                    "must be a standard resource type or fully qualified",
+                    "must be a standard resource for containers",
+                ):
                     causes.append(names.wrong(f"{path}.{group}[{name}]", name, message))
             if quantity(amount) < 0:
                 causes.append(names.wrong(here, amount, "must be greater than or equal to 0"))

@@ -28,7 +28,9 @@ def check_selector(selector: Object | None, path: str) -> list[Cause]:
         if operator in ("In", "NotIn") and not values:
             causes.append(names.required(f"{here}.values", "must be specified when `operator` is 'In' or 'NotIn'"))
         elif operator in ("Exists", "DoesNotExist") and values:
-            causes.append(names.forbidden(f"{here}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"))
+            causes.append(
+                names.forbidden(f"{here}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
+            )
         elif operator not in ("In", "NotIn", "Exists", "DoesNotExist"):
             causes.append(names.wrong(f"{here}.operator", operator, "not a valid selector operator"))
     return causes
@@ -41,6 +43,8 @@ def _selector_and_template(spec: Object, path: str = "spec") -> list[Cause]:
         causes.append(names.required(f"{path}.selector"))
     else:
         causes.extend(check_selector(selector, f"{path}.selector"))
+        if causes:
+            causes.append(names.wrong(f"{path}.selector", selector, "invalid label selector"))
         if not selector.get("matchLabels") and not selector.get("matchExpressions"):
             causes.append(names.wrong(f"{path}.selector", selector, "empty selector is invalid for deployment"))
     return causes
@@ -50,10 +54,17 @@ def _template(spec: Object, path: str = "spec") -> list[Cause]:
     template, selector = spec["template"], spec.get("selector")
     labels = template["metadata"].get("labels") or {}
     causes: list[Cause] = []
-    usable = selector and (selector.get("matchLabels") or selector.get("matchExpressions")) \
-        and not check_selector(selector, "")  # fmt: skip
-    if usable and not selector_of(selector)(labels):
-        causes.append(names.wrong(f"{path}.template.metadata.labels", labels, "`selector` does not match template `labels`"))
+    usable = (
+        selector
+        and (selector.get("matchLabels") or selector.get("matchExpressions"))
+        and not check_selector(selector, "")
+    )
+    if (usable or selector is None) and not selector_of(selector)(labels):
+        causes.append(
+            names.wrong(
+                f"{path}.template.metadata.labels", labels or None, "`selector` does not match template `labels`"
+            )
+        )
     causes.extend(names.check_labels(labels, f"{path}.template.labels"))
     # Two lists of rules see the template, so a wrong restart policy is all that the second one adds.
     causes.extend(pods.check_spec(template["spec"], f"{path}.template.spec"))
@@ -86,14 +97,18 @@ def _strategy(strategy: Object) -> list[Cause]:
             return [names.forbidden(f"{path}.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'")]
         return []
     if kind != "RollingUpdate":
-        return [names.unsupported(path, strategy, ["Recreate", "RollingUpdate"])]
+        shown = {"Type": kind, "RollingUpdate": strategy.get("rollingUpdate")}
+        return [names.unsupported(path, shown, ["Recreate", "RollingUpdate"])]
     rolling = strategy.get("rollingUpdate") or {}
     causes: list[Cause] = []
     for key in ("maxUnavailable", "maxSurge"):
         causes.extend(_count_or_percent(rolling.get(key), f"{path}.rollingUpdate.{key}"))
     if not causes and _is_zero(rolling.get("maxUnavailable")) and _is_zero(rolling.get("maxSurge")):
-        causes.append(names.wrong(f"{path}.rollingUpdate.maxUnavailable", rolling["maxUnavailable"],
-                                  "may not be 0 when `maxSurge` is 0"))  # fmt: skip
+        causes.append(
+            names.wrong(
+                f"{path}.rollingUpdate.maxUnavailable", rolling["maxUnavailable"], "may not be 0 when `maxSurge` is 0"
+            )
+        )
     percent = rolling.get("maxUnavailable")
     if isinstance(percent, str) and re.fullmatch(r"\d+%", percent) and int(percent[:-1]) > 100:
         causes.append(names.wrong(f"{path}.rollingUpdate.maxUnavailable", percent, "must not be greater than 100%"))
@@ -102,8 +117,14 @@ def _strategy(strategy: Object) -> list[Cause]:
 
 def _count_or_percent(value: Any, path: str) -> list[Cause]:
     if isinstance(value, str) and not re.fullmatch(r"\d+%", value):
-        return [names.wrong(path, value, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  "
-                            "or '93%', regex used for validation is '[0-9]+%')")]  # fmt: skip
+        return [
+            names.wrong(
+                path,
+                value,
+                "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  "
+                "or '93%', regex used for validation is '[0-9]+%')",
+            )
+        ]
     if isinstance(value, int) and value < 0:
         return [names.wrong(path, value, NEGATIVE)]
     return []
@@ -140,14 +161,20 @@ def check_replica_set_update(live: Object, item: Object) -> list[Cause]:
 def check_job(item: Object) -> list[Cause]:
     """Broken rules of a Job."""
     spec = item["spec"]
-    causes = not_negative(spec, "spec", "parallelism", "completions", "activeDeadlineSeconds", "backoffLimit",
-                          "ttlSecondsAfterFinished")  # fmt: skip
+    causes = not_negative(
+        spec, "spec", "parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"
+    )
     policies = ("Always", "OnFailure", "Never")
     causes.extend(pods.check_spec(spec["template"]["spec"], "spec.template.spec", policies))
     policy = spec["template"]["spec"].get("restartPolicy")
     if policy == "Always":
-        causes.append(Cause("spec.template.spec.restartPolicy", "FieldValueRequired",
-                            'Required value: valid values: "OnFailure", "Never"'))  # fmt: skip
+        causes.append(
+            Cause(
+                "spec.template.spec.restartPolicy",
+                "FieldValueRequired",
+                'Required value: valid values: "OnFailure", "Never"',
+            )
+        )
     return causes
 
 
@@ -158,4 +185,20 @@ def check_job_update(live: Object, item: Object) -> list[Cause]:
         causes.append(names.wrong("spec.completions", item["spec"].get("completions"), IMMUTABLE))
     if live["spec"]["template"] != item["spec"]["template"]:
         causes.append(names.wrong("spec.template", item["spec"]["template"], IMMUTABLE))
+    return causes
+
+
+def check_deployment_status(item: Object) -> list[Cause]:
+    """Broken rules of a Deployment's status: counts below zero, or parts above the whole."""
+    status = item["status"]
+    keys = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas")
+    causes = not_negative(status, "status", *keys)
+    total = status.get("replicas", 0)
+    for key in ("updatedReplicas", "readyReplicas", "availableReplicas"):
+        if status.get(key, 0) > total:
+            causes.append(names.wrong(f"status.{key}", status.get(key, 0), "cannot be greater than status.replicas"))
+    if status.get("availableReplicas", 0) > status.get("readyReplicas", 0):
+        causes.append(
+            names.wrong("status.availableReplicas", status["availableReplicas"], "cannot be greater than readyReplicas")
+        )
     return causes

@@ -50,14 +50,16 @@ class Decoder:
             if not isinstance(value, list):
                 raise self._mismatch(value, kind, path, owner)
             assert kind.item is not None
-            return [self.decode(item, kind.item, f"{path}[{i}]", owner) if item is not None else _zero(kind.item)
-                    for i, item in enumerate(value)]  # fmt: skip
+            return [
+                self.decode(item, kind.item, f"{path}[{i}]", owner) if item is not None else _zero(kind.item)
+                for i, item in enumerate(value)
+            ]
         if kind.kind == "map":
             if not isinstance(value, dict):
                 raise self._mismatch(value, kind, path, owner)
             assert kind.item is not None
             return {
-                key: self.decode(item, kind.item, f"{path}.{key}" if path else key, owner) if item is not None else _zero(kind.item)
+                key: self.decode(item, kind.item, path, owner) if item is not None else _zero(kind.item)
                 for key, item in value.items()
             }
         return self._scalar(value, kind, path, owner)
@@ -113,12 +115,13 @@ class Decoder:
 
     def _quantity(self, value: Any) -> str:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise DecodeError("unmarshalerDecoder: quantities must match the regular expression "
-                              "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")  # fmt: skip
+            raise DecodeError(
+                "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+            )
         try:
             return canonical_quantity(str(value))
         except ValueError as problem:
-            raise DecodeError(f"unmarshalerDecoder: {problem}") from None
+            raise DecodeError(str(problem)) from None
 
     def _mismatch(self, value: Any, kind: Type, path: str, owner: str) -> DecodeError:
         given = JSON_NAMES.get(type(value), "null")
@@ -132,7 +135,9 @@ class Decoder:
         elif kind.kind == "map":
             target = "map[string]string"
         place = re.sub(r"\[\d+\]", "", path)
-        return DecodeError(f"json: cannot unmarshal {given} into Go struct field {owner}.{place} of type {target or kind.kind}")
+        return DecodeError(
+            f"json: cannot unmarshal {given} into Go struct field {owner}.{place} of type {target or kind.kind}"
+        )
 
 
 def _omitted(value: Any, field: Field) -> bool:
@@ -141,8 +146,12 @@ def _omitted(value: Any, field: Field) -> bool:
         return False
     if field.type.kind in ("list", "map"):
         return not value
-    return field.type.kind in ZERO and field.type.kind != "quantity" and (value == ZERO[field.type.kind] or value is None) \
-        and not (field.type.kind == "intstr")  # fmt: skip
+    return (
+        field.type.kind in ZERO
+        and field.type.kind != "quantity"
+        and (value == ZERO[field.type.kind] or value is None)
+        and not (field.type.kind == "intstr")
+    )
 
 
 def _zero(kind: Type) -> Any:

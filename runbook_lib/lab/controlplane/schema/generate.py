@@ -78,7 +78,9 @@ def go_tags(roots: list[Path]) -> dict[str, dict[str, tuple[int, str]]]:
                     if not name:
                         fields["<inline>"] = (int(number[1]) if number else 0, go_type)
                         continue
-                    flags = "p" * go_type.startswith("*") + "o" * ("omitempty" in options) + "z" * ("omitzero" in options)
+                    flags = (
+                        "p" * go_type.startswith("*") + "o" * ("omitempty" in options) + "z" * ("omitzero" in options)
+                    )
                     fields[name] = (int(number[1]) if number else 0, flags)
     return tags
 
@@ -153,7 +155,9 @@ def main() -> None:
     """Print the table as JSON with one type a line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--openapi", type=Path, required=True, help="folder with *_openapi.json")
-    parser.add_argument("--types", type=Path, action="append", required=True, help="root that holds <group>/<version>/types.go")
+    parser.add_argument(
+        "--types", type=Path, action="append", required=True, help="root that holds <group>/<version>/types.go"
+    )
     arguments = parser.parse_args()
     table = Table(go_tags(arguments.types))
     for document, kinds in ROOTS.items():
@@ -163,7 +167,10 @@ def main() -> None:
             table.add(match[0], schemas)
         if document == "api__v1":
             table.add("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", schemas)
-    lines = [f"{json.dumps(name)}: {json.dumps(fields, separators=(',', ':'))}" for name, fields in sorted(table.types.items())]
+    lines = [
+        f"{json.dumps(name)}: {json.dumps(fields, separators=(',', ':'))}"
+        for name, fields in sorted(table.types.items())
+    ]
     sys.stdout.write("{\n" + ",\n".join(lines) + "\n}\n")
 
 
