@@ -41,7 +41,7 @@ def database(
     """
     refused = _refused(activity, saturation)
     findings = [refused] if refused else []
-    waits = waits_of(blocking) if isinstance(blocking, Evidence) else Waits({}, {})
+    waits = waits_of(blocking) if isinstance(blocking, Evidence) else Waits({}, {}, {})
     sessions = sessions_of(activity) if isinstance(activity, Evidence) else []
     if isinstance(activity, Gap):
         findings.append(untold("which sessions hold the database up", activity))
@@ -51,7 +51,7 @@ def database(
     if isinstance(blocking, Gap):
         findings.append(untold("who waits for locks", blocking))
     elif blocking is not None:
-        findings.extend(lock_contention(blocking, waits, {one.pid: one for one in sessions}))
+        findings.extend(lock_contention(blocking, waits))
     if isinstance(statements, Gap):
         findings.append(untold("which statement takes the database's time", statements))
     elif statements is not None:

@@ -12,6 +12,7 @@ from runbook_lib.model.units import format_value
 
 _QUESTION = "whether the service answers with errors"
 _SHORT_SECONDS = 300
+_NOW_SECONDS = 60
 
 
 def errors(
@@ -36,14 +37,16 @@ def errors(
     budget = objective.error_budget if objective and objective.threshold_seconds is None else 0.001
     shift = last_rise(points, factor=2.0)
     start = max(now - _SHORT_SECONDS, shift.at if shift else 0.0)
-    recent = _mean(points, start) or 0.0
+    # As in the workbook's pairs of windows: the shorter one says whether it still goes on.
+    recent = min(_mean(points, start) or 0.0, _mean(points, max(start, now - _NOW_SECONDS)) or points[-1][1])
     burn, whole = recent / budget, (_mean(points, points[0][0]) or 0.0) / budget
     spends = f"{format_value(recent, 'ratio')} of requests fail, {burn:.1f} times the error budget"
     if burn < THRESHOLDS["slow_burn"].value:
-        return (ruled_out("app.errors", spends, error_ratio, observed=Quantity(recent, "ratio"), limit="slow_burn"),)
-    bad = _bad_events(recent, traffic, start - step_seconds(points), now)
-    if bad is not None and bad < THRESHOLDS["min_bad_events"].value:
-        return (untold(_QUESTION, error_ratio, f"{spends}, but that is fewer than 10 requests: too little to tell"),)
+        title = f"{spends}; {whole:.1f} times over the window"
+        return (ruled_out("app.errors", title, error_ratio, observed=Quantity(recent, "ratio"), limit="slow_burn"),)
+    few = _too_few(error_ratio, recent, _events(traffic, start - step_seconds(points), now), spends)
+    if few:
+        return (few,)
     fast = burn >= THRESHOLDS["fast_burn"].value
     began = f", since {clock(shift.since)} UTC" if shift else ", for the whole window"
     return (
@@ -66,9 +69,19 @@ def _mean(points: Points, start: float) -> float | None:
     return sum(chosen) / len(chosen) if chosen else None
 
 
-def _bad_events(ratio: float, traffic: Given, start: float, end: float) -> float | None:
-    """How many requests failed between two moments (epoch seconds); None when traffic is not known."""
+def _too_few(error_ratio: Evidence, ratio: float, events: float | None, spends: str) -> Finding | None:
+    """What to say when the errors are too few to mean anything; None when they mean something or cannot be counted."""
+    if events is None or ratio * events >= THRESHOLDS["min_bad_events"].value:
+        return None
+    if events < THRESHOLDS["min_events"].value:
+        return untold(_QUESTION, error_ratio, f"{spends}, but only {events:.0f} requests came: insufficient traffic")
+    title = f"{spends}, but that is {ratio * events:.0f} of {events:.0f} requests"
+    return ruled_out("app.errors", title, error_ratio, observed=Quantity(ratio, "ratio"), limit="min_bad_events")
+
+
+def _events(traffic: Given, start: float, end: float) -> float | None:
+    """How many requests came between two moments (epoch seconds); None when traffic is not known."""
     if not isinstance(traffic, Evidence) or not has_samples(traffic):
         return None
     chosen = [v for t, v in combined(traffic.series) if start <= t <= end]
-    return ratio * sum(chosen) / len(chosen) * (end - start) if chosen else None
+    return sum(chosen) / len(chosen) * (end - start) if chosen else None

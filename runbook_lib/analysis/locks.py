@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from runbook_lib.analysis.claims import found, ruled_out
-from runbook_lib.analysis.sessions import Session
+from runbook_lib.analysis.sessions import shortened
 from runbook_lib.analysis.thresholds import THRESHOLDS
 from runbook_lib.model import Evidence, Finding, Quantity, Severity
+from runbook_lib.model.evidence import Scalar
 from runbook_lib.model.times import duration
 
 
@@ -19,10 +20,12 @@ class Waits:
     """The waits of one moment.
 
     Args:
+        roots: root pid to one of its rows, which describes the root itself.
         victims: root pid to the pids that wait because of it, directly or through others.
         longest_seconds: root pid to the longest of those waits; NaN where the source does not say.
     """
 
+    roots: Mapping[int, Mapping[str, Scalar]]
     victims: Mapping[int, tuple[int, ...]]
     longest_seconds: Mapping[int, float]
 
@@ -44,26 +47,27 @@ class Waits:
 
 def waits_of(blocking: Evidence) -> Waits:
     """Read the pairs of a root and a session that waits for it, directly or behind others."""
+    roots: dict[int, Mapping[str, Scalar]] = {}
     victims: dict[int, set[int]] = {}
     longest: dict[int, float] = {}
     for row in blocking.table.records():
         root, pid = row.get("root_pid"), row.get("victim_pid")
         if not isinstance(root, int) or not isinstance(pid, int) or root == pid:
             continue
+        roots.setdefault(root, row)
         victims.setdefault(root, set()).add(pid)
         waited = row.get("waited_seconds")
         if isinstance(waited, int | float) and math.isfinite(waited):
             longest[root] = max(longest.get(root, 0.0), float(waited))
-    return Waits({root: tuple(sorted(pids)) for root, pids in sorted(victims.items())}, longest)
+    return Waits(roots, {root: tuple(sorted(pids)) for root, pids in sorted(victims.items())}, longest)
 
 
-def lock_contention(blocking: Evidence, waits: Waits, sessions: Mapping[int, Session]) -> list[Finding]:
+def lock_contention(blocking: Evidence, waits: Waits) -> list[Finding]:
     """``db.lock_contention`` for the root that most sessions wait for, or what rules it out.
 
     Args:
         blocking: the evidence that findings cite.
         waits: what it holds.
-        sessions: pid to session, to name the root.
     """
     blockers = waits.blockers
     if not blockers:
@@ -74,29 +78,38 @@ def lock_contention(blocking: Evidence, waits: Waits, sessions: Mapping[int, Ses
         ]
     root = max(blockers, key=lambda pid: (blockers[pid], waits.longest_seconds.get(pid, 0.0), -pid))
     pids, waited = waits.victims[root], waits.longest_seconds.get(root, math.nan)
-    holder = sessions.get(root)
-    who = f"{holder.who}, {holder.state}: {holder.statement}" if holder else _unseen(blocking, root)
     more = f"; {len(blockers) - 1} other sessions block too" if len(blockers) > 1 else ""
     wait = f", the longest for {duration(waited)}" if math.isfinite(waited) else ""
+    title = f"{len(pids)} sessions wait for a lock{wait}; all because of {_who(root, waits.roots[root])}{more}"
     return [
         found(
             "db.lock_contention",
             Severity.CRITICAL,
-            f"{len(pids)} sessions wait for a lock{wait}; all because of {who}{more}",
+            title,
             blocking,
             observed=Quantity(waited if math.isfinite(waited) else None, "s"),
             limit="lock_wait_seconds",
             since=_since(blocking, waited),
             confidence=0.9,
-            subject={**(holder.subject() if holder else {"pid": root}), "victims": list(pids)},
+            subject={**_subject(root, waits.roots[root]), "victims": list(pids)},
         )
     ]
 
 
-def _unseen(blocking: Evidence, root: int) -> str:
-    """A root that is no client session: a prepared transaction, or a worker of the server."""
-    row = next(row for row in blocking.table.records() if row.get("root_pid") == root)
-    return f"pid {root} ({row.get('root_type') or 'prepared transaction'})"
+def _who(pid: int, row: Mapping[str, Scalar]) -> str:
+    """The root in words; a root without a session is a prepared transaction."""
+    state = row.get("root_state")
+    if not state:
+        return f"pid {pid} ({row.get('root_type') or 'prepared transaction'})"
+    client = row.get("root_application") or "no application name"
+    return (
+        f"pid {pid} ({row.get('root_user') or 'unknown user'}, {client}), {state}: {shortened(row.get('root_query'))}"
+    )
+
+
+def _subject(pid: int, row: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    keys = ("backend_start", "xact_start", "user", "application")
+    return {"pid": pid, **{key: row[f"root_{key}"] for key in keys if row.get(f"root_{key}") is not None}}
 
 
 def _since(blocking: Evidence, waited: float) -> datetime | None:

@@ -20,6 +20,7 @@ def pool(
     waiting: Given = None,
     time_in_dependencies: Given = None,
     traffic: Given = None,
+    objective_seconds: float = 0.2,
 ) -> tuple[Finding, ...]:
     """Say whether requests wait because no connection of the pool is free.
 
@@ -32,6 +33,7 @@ def pool(
         waiting: requests that wait for a connection by pod.
         time_in_dependencies: seconds per second in each dependency: the mean number of calls under way.
         traffic: requests per second.
+        objective_seconds: the service's own latency objective, seconds.
 
     Returns:
         ``db.connections_saturated`` with ``subject`` ``{"scope": "pool", "leak": bool}``, ruled out, or unknown.
@@ -43,7 +45,10 @@ def pool(
     queued = _level(waiting)
     title = _title(used, waited, queued)
     full = used is not None and used >= THRESHOLDS["pool_ratio"].value
-    waits = (waited or 0.0) >= THRESHOLDS["pool_wait_seconds"].value or (queued or 0.0) >= 1
+    waits = (waited or 0.0) >= THRESHOLDS["pool_wait_seconds"].value
+    # Without a full pool or a queue a short wait is a busy processor; a long one is a pool that cannot grow.
+    stuck = (waited or 0.0) >= objective_seconds * THRESHOLDS["dependency_share"].value
+    waits = stuck or ((waits or waited is None) and (full or (queued or 0.0) >= 1))
     by_use = used is not None and (full or not waits)
     observed = Quantity(used, "ratio") if by_use else Quantity(waited, "s")
     limit = "pool_ratio" if by_use else "pool_wait_seconds"

@@ -50,13 +50,18 @@ class Session:
     @property
     def statement(self) -> str:
         """The start of its statement, literals already taken out by the client."""
-        text = " ".join(str(self.row.get("query") or "").split())
-        return text if len(text) <= 80 else f"{text[:77]}..."
+        return shortened(self.row.get("query"))
 
     def subject(self) -> dict[str, Any]:
         """What a plan needs to end exactly this session and no other."""
         keys = ("pid", "backend_start", "xact_start", "user", "application", "query_id", "database")
         return {key: self.row[key] for key in keys if self.row.get(key) is not None}
+
+
+def shortened(statement: Scalar) -> str:
+    """A statement on one line of at most 80 characters."""
+    text = " ".join(str(statement or "").split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def sessions_of(activity: Evidence) -> list[Session]:
@@ -132,8 +137,9 @@ def idle_transactions(activity: Evidence, sessions: list[Session], blockers: Map
     limit = THRESHOLDS["idle_in_transaction_seconds"].value
     idle = [one for one in sessions if one.state.startswith("idle in transaction")]
     ages = {one.pid: one.state_seconds for one in idle if math.isfinite(one.state_seconds)}
-    # A session that blocks others does harm from its first second.
-    guilty = [one for one in idle if one.pid in blockers or ages.get(one.pid, 0.0) >= limit]
+    # A session that blocks others does harm from its first second; before, it may be between two statements.
+    harm_limit = THRESHOLDS["lock_wait_seconds"].value
+    guilty = [one for one in idle if ages.get(one.pid, 0.0) >= (harm_limit if one.pid in blockers else limit)]
     if not guilty:
         oldest = max(ages.values(), default=None)
         title = f"{len(idle)} sessions are idle in a transaction, the longest for {_age(oldest)}"

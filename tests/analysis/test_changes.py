@@ -143,6 +143,12 @@ def test_errors_from_a_standing_start_are_dated() -> None:
     assert pytest.approx(NOW - 300, abs=30) == found.since.timestamp()
 
 
+def test_errors_that_are_over_are_ruled_out() -> None:
+    """Errors of the last five minutes that have stopped spend nothing now."""
+    points = [(t, 0.3 if NOW - 240 <= t < NOW - 90 else 0.0) for t, _ in line(1)]
+    assert Role.RULED_OUT is only(analysis.errors(ratio(points), AVAILABILITY, traffic=traffic(line(20)))).role
+
+
 def test_a_handful_of_errors_is_unknown() -> None:
     """Half of four requests failing proves nothing."""
     found = only(analysis.errors(ratio(line(1e-6, 0.5)), AVAILABILITY, traffic=traffic(line(0.01))))

@@ -52,6 +52,13 @@ def blocking(*pairs: tuple[int, int, float | None]) -> Evidence:
     return table("postgres", "blocking", rows)
 
 
+def test_a_blocker_between_two_statements_is_not_idle() -> None:
+    """A root that pauses for a round trip of its own works; what waits behind it is lock contention."""
+    rows = [holding(7, 0.002), waiting(8, 2.0), waiting(9, 2.0)]
+    found = claimed(analysis.database(activity(*rows), blocking((7, 8, 2.0), (7, 9, 2.0))))
+    assert {"db.lock_contention"} == set(found)
+
+
 def claimed(found: tuple[Finding, ...]) -> dict[str, Finding]:
     """Cause to finding, for what is claimed."""
     return {one.cause: one for one in found if one.role is Role.CAUSE}
