@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -49,12 +50,25 @@ class Picture:
         mime: ``image/png`` or ``image/svg+xml``.
         content: the picture; base64 for a PNG, text for an SVG.
         sentence: the same in words.
+        file: its name in a sealed record; empty for an SVG, which only the page shows.
     """
 
     cell: str
     mime: str
     content: str
     sentence: str
+    file: str
+
+    @property
+    def png(self) -> bytes:
+        """The picture's bytes; empty when it is no PNG, whatever it says."""
+        if self.mime != "image/png":
+            return b""
+        try:
+            content = base64.b64decode("".join(self.content.split()), validate=True)
+        except ValueError:
+            return b""
+        return content if content.startswith(b"\x89PNG") else b""
 
 
 @dataclass(frozen=True)
@@ -282,7 +296,9 @@ class Record:
             mime = next((one for one in _PICTURES if isinstance(bundle.get(one), str)), None)
             if mime is not None:
                 place = str(event.data.get("display_id") or event.seq)
-                found[place] = Picture(event.cell, mime, bundle[mime], str(bundle.get("text/plain", "")))
+                number = list(found).index(place) + 1 if place in found else len(found) + 1
+                file = f"chart-{number}.png" if mime == "image/png" else ""
+                found[place] = Picture(event.cell, mime, bundle[mime], str(bundle.get("text/plain", "")), file)
         return tuple(found.values())
 
     @property

@@ -165,6 +165,9 @@ def _write_views(folder: RecordFolder) -> None:
     from runbook_lib.record.views import VIEWS
 
     record = Record.read(folder.path)
+    for picture in record.pictures:
+        if picture.png:
+            folder.write(picture.file, picture.png)
     for name, view in VIEWS.items():
         try:
             text = view(record)

@@ -220,6 +220,12 @@ def test_rendering_twice_gives_the_same(record: Record) -> None:
     assert report(Record.read(record.path)) == (Path(record.path) / "report.html").read_text()
 
 
+def test_the_postmortem_shows_the_charts_by_file(record: Record) -> None:
+    """A chart is a file of the record, and the postmortem links it with its sentence."""
+    assert base64.b64decode(PNG) == (record.path / "chart-1.png").read_bytes()
+    assert "![p95 latency rose to 612 ms](chart-1.png)" in postmortem(record)
+
+
 def test_impact_counts_from_the_start_of_the_symptom(record: Record) -> None:
     """The page says how long after the symptom's start the action was sent and the objective held again."""
     assert ["This run", "Action", "Objective held again"] == [name for name, _ in impact(record)]

@@ -71,6 +71,9 @@ def ending(record: Record) -> str:
 def _what(record: Record) -> str:
     symptom = record.symptom
     if symptom is None:
+        kept = next((one for one in (*record.findings, *record.ruled_out) if one["cause"] == "none"), None)
+        if kept is not None and record.verdict != "unknown":
+            return f"{str(kept['title']).rstrip('.')}."
         return {
             "healthy": "Nothing is wrong: every check that ran passed.",
             "unknown": "It cannot be told whether anything is wrong.",

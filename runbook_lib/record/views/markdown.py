@@ -53,6 +53,7 @@ def postmortem(record: Record) -> str:
         f"## Summary\n\n{md(head.what)} {md(head.why)} {TODO}: one paragraph for readers who were not there.",
         _impact(record),
         f"## Root cause\n\n{md(head.why)}\n\n{TODO}: why this could happen, and why it was not caught before.",
+        _section("Charts", _chart_lines(record)),
         _section("What was ruled out", [f"- {md(one['cause'])}: {md(one['title'])}" for one in record.ruled_out]),
         _section("What could not be read", _gap_lines(record)),
         _section("Actions taken", _plan_lines(record)),
@@ -92,6 +93,10 @@ def _section(title: str, lines: Sequence[str] | str) -> str:
 
 def _sign(level: str) -> str:
     return show.SIGNS.get(level, "?")
+
+
+def _chart_lines(record: Record) -> list[str]:
+    return [f"![{md(one.sentence)}]({one.file})\n" for one in record.pictures if one.file]
 
 
 def _gap_lines(record: Record) -> list[str]:
@@ -142,7 +147,7 @@ def _plan_lines(record: Record) -> str:
 
 def _verification_lines(record: Record) -> str:
     found = record.verification
-    if not found:
+    if not found or found["status"] == "not_needed":
         return ""
     level = {"held": "healthy", "not_held": "critical", "not_needed": "note"}.get(found["status"], "unknown")
     return f"**{_sign(level)} {str(found['status']).replace('_', ' ').upper()}**: {md(found['sentence'])}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime
@@ -60,6 +59,7 @@ def report(record: Record) -> str:
         impact=impact(record),
         pictures=[(one, address) for one in record.pictures if (address := data_address(one))],
         symptom=record.symptom,
+        verification=record.verification if told_by_verification(record) else None,
         context=[one for one in record.findings if one.get("role") == "context"],
         plans=[(plan, record.outcome_of(plan["digest"])) for plan in record.plans],
         approvals=[event.data for event in record.all("approval")],
@@ -71,15 +71,17 @@ def report(record: Record) -> str:
     )
 
 
+def told_by_verification(record: Record) -> bool:
+    """Whether a verification says something: one that was not needed does not."""
+    return bool(record.verification) and (record.verification or {}).get("status") != "not_needed"
+
+
 def data_address(picture: Picture) -> str:
     """A picture as a ``data:`` address; empty when it is not what it says it is."""
     if picture.mime == "image/svg+xml":
         return "data:image/svg+xml;base64," + base64.b64encode(picture.content.encode()).decode()
-    try:
-        content = base64.b64decode("".join(picture.content.split()), validate=True)
-    except (binascii.Error, ValueError):
-        return ""
-    return f"data:image/png;base64,{base64.b64encode(content).decode()}" if content[:4] == b"\x89PNG" else ""
+    content = picture.png
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}" if content else ""
 
 
 def level(word: object) -> str:
