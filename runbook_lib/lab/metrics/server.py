@@ -120,12 +120,11 @@ class MetricsServer:
                     self._changed_at = changed_at
                     self.reload()
 
-    def answer(self, path: str, parameters: Parameters) -> Answer:
-        """Answer a read.
+    def answer(self, path: str, parameters: Parameters) -> Answer | None:
+        """Answer a read; None when there is no such path.
 
         Raises:
-            QueryError: the request is wrong.
-            KeyError: there is no such path.
+            StoreError: the request is wrong, or has no answer.
         """
         if path.startswith(_LABEL_VALUES) and path.endswith("/values"):
             return self.api.label_values(unquote(path[len(_LABEL_VALUES) : -len("/values")]), parameters)
@@ -143,7 +142,7 @@ class MetricsServer:
             "/api/v1/status/config": lambda _: Answer({"yaml": self.config_path.read_text(encoding="utf-8")}),
             "/api/v1/status/runtimeinfo": lambda _: Answer(self._runtime()),
         }
-        return routes[path](parameters)
+        return routes[path](parameters) if path in routes else None
 
     def write(self, body: bytes) -> None:
         """Take a remote write request.
@@ -262,15 +261,16 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             answer = self.server.metrics.answer(path, parse_qs(query, keep_blank_values=True))
-        except KeyError:
-            self._plain(404, "404 page not found\n")
         except StoreError as error:
             self._json(error.status, {"status": "error", "errorType": error.error_type, "error": str(error)})
-        else:
-            body: dict[str, Any] = {"status": "success", "data": answer.data}
-            if answer.warnings:
-                body["warnings"] = list(answer.warnings)
-            self._json(200, body)
+            return
+        if answer is None:
+            self._plain(404, "404 page not found\n")
+            return
+        body: dict[str, Any] = {"status": "success", "data": answer.data}
+        if answer.warnings:
+            body["warnings"] = list(answer.warnings)
+        self._json(200, body)
 
     def _json(self, status: int, content: Any) -> None:
         self._send(status, "application/json", json.dumps(content, separators=(",", ":")).encode())

@@ -11,7 +11,7 @@ import threading
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -251,3 +251,24 @@ def _wait_ready(url: str, launcher: threading.Thread) -> None:
             assert launcher.is_alive()
             threading.Event().wait(0.1)
     raise AssertionError("Prometheus was not ready after 30 s")
+
+
+def _alike(left: Any, right: Any, tolerance: float) -> bool:
+    """Equality, with a tolerance for numbers written as texts."""
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(_alike(left[key], right[key], tolerance) for key in left)
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(_alike(a, b, tolerance) for a, b in zip(left, right, strict=True))
+    if left == right or not (isinstance(left, str) and isinstance(right, str)):
+        return bool(left == right)
+    try:
+        a, b = float(left), float(right)
+    except ValueError:
+        return False
+    return abs(a - b) <= tolerance * (abs(a) + abs(b))
+
+
+@pytest.fixture(scope="session")
+def alike() -> Callable[[Any, Any, float], bool]:
+    """Compares two answers with a relative tolerance."""
+    return _alike

@@ -284,21 +284,6 @@ REFUSED = [
 ]
 
 
-def same(left: Any, right: Any, tolerance: float) -> bool:
-    """Equality, with a tolerance for numbers written as texts."""
-    if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(same(left[key], right[key], tolerance) for key in left)
-    if isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(same(a, b, tolerance) for a, b in zip(left, right, strict=True))
-    if left == right or not (isinstance(left, str) and isinstance(right, str)):
-        return bool(left == right)
-    try:
-        a, b = float(left), float(right)
-    except ValueError:
-        return False
-    return abs(a - b) <= tolerance * (abs(a) + abs(b))
-
-
 @pytest.fixture(scope="module")
 def recorded() -> dict[str, Any]:
     answers: dict[str, Any] = json.loads(ANSWERS.read_text())
@@ -306,13 +291,13 @@ def recorded() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("query", [*QUERIES, *CHANGED_IN_3])
-def test_store_answers_as_prometheus_3_did(embedded: Any, recorded: dict[str, Any], query: str) -> None:
+def test_store_answers_as_prometheus_3_did(embedded: Any, recorded: dict[str, Any], alike: Any, query: str) -> None:
     """The store's answer is the recorded one."""
     answers = embedded.ask(query)
-    assert same(recorded[query], answers, 1e-12), f"{recorded[query]}\n{answers}"
+    assert alike(recorded[query], answers, 1e-12), f"{recorded[query]}\n{answers}"
 
 
-def test_store_answers_as_the_real_server(embedded: Any, real: Any) -> None:
+def test_store_answers_as_the_real_server(embedded: Any, real: Any, alike: Any) -> None:
     """Every query gives the same labels, times and values on both."""
     queries = [*QUERIES, *CHANGED_IN_3] if real.version == 3 else [q for q in QUERIES if q not in OTHER_IN_2]
     tolerance = 1e-12 if real.version == 3 else 1e-9
@@ -320,7 +305,7 @@ def test_store_answers_as_the_real_server(embedded: Any, real: Any) -> None:
     for query in queries:
         expected, got = real.ask(query, real.version), embedded.ask(query, real.version)
         answers[query] = expected
-        if not same(expected, got, tolerance):
+        if not alike(expected, got, tolerance):
             different.append(f"{query}\n  {real.name}: {expected}\n  embedded: {got}"[:2000])
     if os.environ.get("RUNBOOK_RECORD_ANSWERS") and real.version == 3:
         lines = [

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from runbook_lib.lab.metrics import labels as label_sets
-from runbook_lib.lab.metrics.errors import EvaluationError
+from runbook_lib.lab.metrics.errors import EvaluationError, QueryError
 from runbook_lib.lab.metrics.labels import METRIC_NAME, Labels
 from runbook_lib.lab.metrics.promql import floats, histogram
 from runbook_lib.lab.metrics.promql.nodes import Call, Node, Selector, Text
@@ -100,15 +100,15 @@ def absent_series(argument: Node, vector: Vector, steps: int) -> Vector:
 def _absent_labels(argument: Node) -> Labels:
     if not isinstance(argument, Selector):
         return ()
-    known: dict[str, str] = {}
-    seen: set[str] = set()
+    operators: dict[str, list[str]] = {}
     for matcher in argument.matchers:
-        if matcher.op == "=" and matcher.name not in seen:
-            known[matcher.name] = matcher.value
-            seen.add(matcher.name)
-        else:
-            # A label that is asked for twice has no single value.
-            known.pop(matcher.name, None)
+        operators.setdefault(matcher.name, []).append(matcher.op)
+    for name, used in operators.items():
+        if len(used) > 1 and "=" in used and set(used) != {"="}:
+            # The real server's answer depends on the order in which its storage left the matchers.
+            raise QueryError(f"absent() of several kinds of matchers for the label {name} is outside the subset")
+    # A label that is asked for twice has no single value.
+    known = {matcher.name: matcher.value for matcher in argument.matchers if operators[matcher.name] == ["="]}
     return label_sets.drop_name(label_sets.make_labels(known))
 
 

@@ -7,7 +7,9 @@ import datetime as dt
 import math
 from collections.abc import Callable
 
+from runbook_lib.lab.metrics.errors import EvaluationError
 from runbook_lib.lab.metrics.promql import floats
+from runbook_lib.lab.metrics.promql.floats import format_float
 
 ValueFunction = Callable[[float], float]
 
@@ -53,8 +55,9 @@ def _calendar(read: Callable[[dt.datetime], int]) -> ValueFunction:
     def of_seconds(value: float) -> float:
         try:
             return float(read(epoch + dt.timedelta(seconds=int(value))))
-        except (OverflowError, ValueError):
-            return floats.NAN
+        except (OverflowError, ValueError) as error:
+            # The real server answers with what its processor makes of it.
+            raise EvaluationError(f"{format_float(value)} is no time in seconds that a calendar has") from error
 
     return of_seconds
 
