@@ -56,6 +56,7 @@ class _Loop:
         self._present: set[str] = set()
         self._connection: http.client.HTTPConnection | None = None
         self._stop = threading.Event()
+        self._ends_series = True
         self._reports = {
             name: store.series(label_sets.replace(target.labels, METRIC_NAME, name))
             for name in ("up", "scrape_duration_seconds", "scrape_samples_scraped")
@@ -65,7 +66,8 @@ class _Loop:
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
+    def stop(self, *, ends_series: bool = True) -> None:
+        self._ends_series = ends_series
         self._stop.set()
 
     def join(self, timeout_seconds: float) -> None:
@@ -85,7 +87,9 @@ class _Loop:
             aligned = planned if abs(started - planned) <= interval * _ALIGN_SHARE else started
             self._scrape(round(aligned * 1000))
             planned += interval
-        self._mark_all_stale(round(time.time() * 1000))
+        if self._ends_series:
+            self._mark_all_stale(round(time.time() * 1000))
+        self._close()
 
     def _scrape(self, time_ms: int) -> None:
         begun = time.perf_counter()
@@ -143,7 +147,6 @@ class _Loop:
     def _mark_all_stale(self, time_ms: int) -> None:
         gone = self._gone([]) + list(self._reports.values())
         self.store.append([(series, STALE) for series in gone], time_ms)
-        self._close()
 
     def _fetch(self) -> str:
         kept = self._connection is not None
@@ -212,12 +215,16 @@ class Scraper:
             loops = list(self._loops.values())
         return sorted(((loop.target, loop.health) for loop in loops), key=lambda pair: pair[0].url)
 
-    def stop(self) -> None:
-        """End all scraping; waits for scrapes in flight."""
+    def stop(self, *, ends_series: bool = True) -> None:
+        """End all scraping; waits for scrapes in flight.
+
+        Args:
+            ends_series: whether the targets are gone; False when another scraper goes on with them.
+        """
         with self._lock:
             loops = list(self._loops.values())
             self._loops.clear()
         for loop in loops:
-            loop.stop()
+            loop.stop(ends_series=ends_series)
         for loop in loops:
             loop.join(self.interval_seconds + 1)

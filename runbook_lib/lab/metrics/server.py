@@ -102,7 +102,7 @@ class MetricsServer:
             self._watcher.stop()
             self._watcher = None
         if config.scrape_interval_seconds != self.config.scrape_interval_seconds:
-            self.scraper.stop()
+            self.scraper.stop(ends_series=False)
             self.scraper = Scraper(self.store, config.scrape_interval_seconds)
         self.config, self.rules, self.api = config, rules, api
         self.store.retention_seconds = config.retention_seconds

@@ -141,3 +141,13 @@ def test_own_time_of_a_page_is_used(store: Store, scraper: Scraper, page: Any) -
 def test_labels_are_written_as_in_a_query() -> None:
     """The notation of a series escapes what needs it."""
     assert 'a{b="\\"c\\""}' == label_sets.text(make_labels({"__name__": "a", "b": '"c"'}))
+
+
+def test_another_scraper_goes_on_without_a_gap(store: Store, page: Any) -> None:
+    """A change of the interval does not end any series."""
+    page.text = "a 1\n"
+    first = Scraper(store, INTERVAL_SECONDS)
+    first.set_targets([target(page)])
+    wait_for(lambda: last(store, "a") == 1)
+    first.stop(ends_series=False)
+    assert [] == [value for name in ("a", "up") for value in values(store, name) if is_stale(value)]
