@@ -481,7 +481,7 @@ def test_hanging_credential_program_is_a_gap(make, tmp_path):
     program = {
         "apiVersion": "client.authentication.k8s.io/v1",
         "command": "sleep",
-        "args": ["6"],
+        "args": ["3"],
         "interactiveMode": "Never",
     }
     config["users"][0]["user"] = {"exec": program}
