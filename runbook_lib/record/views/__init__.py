@@ -8,7 +8,7 @@ from runbook_lib.record.record import Record
 from runbook_lib.record.views.headline import Headline, headline
 from runbook_lib.record.views.junit import junit
 from runbook_lib.record.views.markdown import postmortem, summary
-from runbook_lib.record.views.report import report
+from runbook_lib.record.views.report import prepare, report
 from runbook_lib.record.views.timeline import Moment, changes, timeline
 
 #: Name of the file in the record to the function that makes its text.
@@ -18,4 +18,16 @@ VIEWS: Mapping[str, Callable[[Record], str]] = {
     "postmortem.md": postmortem,
 }
 
-__all__ = ["VIEWS", "Headline", "Moment", "changes", "headline", "junit", "postmortem", "report", "summary", "timeline"]
+__all__ = [
+    "VIEWS",
+    "Headline",
+    "Moment",
+    "changes",
+    "headline",
+    "junit",
+    "postmortem",
+    "prepare",
+    "report",
+    "summary",
+    "timeline",
+]

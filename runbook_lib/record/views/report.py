@@ -120,6 +120,11 @@ def stamp(value: datetime | str | None) -> str:
     return f"{moment:%Y-%m-%d} {clock(moment)}"
 
 
+def prepare() -> None:
+    """Load and compile the page's template (about 0.1 s), for a runner to do while it waits for its kernel."""
+    _template("report.html.j2")
+
+
 @cache
 def _template(name: str) -> Template:
     from jinja2 import ChainableUndefined, Environment, PackageLoader
