@@ -22,7 +22,7 @@ WARM_UP_SCRAPE_SECONDS = 0.5
 READY_SECONDS = 30.0
 NODE = "lab-node"
 #: CPU that the sessions of the service's database role share: a small database server.
-DATABASE_CORES = 0.5
+DATABASE_CORES = 0.4
 #: Seconds for which a condition must hold before an alert fires, and the range of its rates.
 ALERT_FOR_SECONDS = 60.0
 _LATENCY = (

@@ -5,6 +5,9 @@ slowed anybody down, and the machine with it. Sessions of the role share ``cores
 by stopping and continuing their processes, as a resource group of a managed database does. Sessions of other roles
 (monitoring, administration) are never stopped, so an overloaded database can still be looked at.
 
+A session that always wants to run is charged for its wait for a core, too: else the same statement would fill the
+quota on an idle machine and leave it half empty on a busy one, where it cannot get the cores to do so.
+
 ``python -m runbook_lib.lab.quota --pid POSTMASTER --role app --cores 0.5``
 """
 
@@ -16,13 +19,17 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from runbook_lib.lab.process import start_time_ticks
-from runbook_lib.lab.throttle import cpu_seconds
 
-PERIOD_SECONDS = 0.5
+PERIOD_SECONDS = 0.7
 _SHORTEST_LOOK_SECONDS = 0.005
+#: Share of the time that a session must run or want to run to be charged for its waits.
+_GREEDY_RATIO = 0.8
+_NANOSECONDS = 1e9
+Times = tuple[float, float]  # seconds run, seconds waited for a core
 
 
 class Quota:
@@ -39,16 +46,15 @@ class Quota:
         self._title = f"postgres: {role} ".encode()
         self._stopped: set[int] = set()
 
-    def sessions(self) -> dict[int, float]:
-        """Pid of each session -> CPU time that it has used, seconds."""
+    def sessions(self) -> dict[int, Times]:
+        """Pid of each session -> seconds that it ran and that it waited for a core, since its start."""
         children = Path(f"/proc/{self._postmaster}/task/{self._postmaster}/children").read_text(encoding="ascii")
         found = {}
         for text in children.split():
             with contextlib.suppress(OSError):
                 if self._title in Path(f"/proc/{text}/cmdline").read_bytes():
-                    used = cpu_seconds(int(text))
-                    if used is not None:
-                        found[int(text)] = used
+                    ran, waited, _ = Path(f"/proc/{text}/schedstat").read_text(encoding="ascii").split()
+                    found[int(text)] = int(ran) / _NANOSECONDS, int(waited) / _NANOSECONDS
         return found
 
     def run(self, ended: threading.Event) -> None:
@@ -63,21 +69,21 @@ class Quota:
             self.resume()
 
     def _period(self, ended: threading.Event) -> None:
-        end = time.monotonic() + PERIOD_SECONDS
-        before = self.sessions()
-        allowance = self._cores * PERIOD_SECONDS
+        began = time.monotonic()
+        end, before = began + PERIOD_SECONDS, self.sessions()
         while (now := time.monotonic()) < end and not ended.is_set():
             current = self.sessions()
-            left = allowance - sum(used - before.get(pid, 0.0) for pid, used in current.items())
+            used = sum(charge(before.get(pid, (0.0, 0.0)), times, now - began) for pid, times in current.items())
+            left = self._cores * PERIOD_SECONDS - used
             if left <= 0:
                 self.stop(current)
                 ended.wait(end - now)
                 break
-            # At most all cores work on it: nothing can be used up before this.
-            ended.wait(min(end - now, max(left / (os.cpu_count() or 1), _SHORTEST_LOOK_SECONDS)))
+            # At most all sessions are charged at once: nothing can be used up before this.
+            ended.wait(min(end - now, max(left / max(len(current), 1), _SHORTEST_LOOK_SECONDS)))
         self.resume()
 
-    def stop(self, pids: dict[int, float]) -> None:
+    def stop(self, pids: Iterable[int]) -> None:
         """Stop sessions."""
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
@@ -90,6 +96,13 @@ class Quota:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
         self._stopped.clear()
+
+
+def charge(before: Times, now: Times, elapsed_seconds: float) -> float:
+    """What a session used of the quota since ``before``, seconds."""
+    ran, waited = now[0] - before[0], now[1] - before[1]
+    greedy = ran + waited >= _GREEDY_RATIO * elapsed_seconds
+    return ran + waited if greedy else ran
 
 
 def main() -> None:

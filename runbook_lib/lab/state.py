@@ -144,10 +144,11 @@ def stop_all(directory: Path) -> int:
         How many processes were stopped.
     """
     stopped = 0
-    for process in reversed(processes(directory).values()):
-        if process.alive:
-            resume(process.pid)
-            stopped += process.stop()
+    recorded = processes(directory)
+    for pid in process_tree(recorded):
+        resume(pid)
+    for process in reversed(recorded.values()):
+        stopped += process.stop()
     left = strays(directory)
     for number, patience_seconds in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 3.0)):
         alive = {pid: ticks for pid, ticks in left.items() if start_time_ticks(pid) == ticks}
@@ -161,6 +162,26 @@ def stop_all(directory: Path) -> int:
             time.sleep(POLL_SECONDS)
     (directory / "processes.jsonl").unlink(missing_ok=True)
     return stopped
+
+
+def process_tree(recorded: dict[str, ProcessRecord]) -> list[int]:
+    """Pids of the recorded processes that run, with all their descendants."""
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                text = (entry / "stat").read_text(encoding="utf-8", errors="replace")
+            except OSError:
+                continue
+            parents.setdefault(int(text[text.rindex(")") + 2 :].split()[1]), []).append(int(entry.name))
+    found: list[int] = []
+    waiting = [process.pid for process in recorded.values() if process.alive]
+    while waiting:
+        pid = waiting.pop()
+        if pid not in found:
+            found.append(pid)
+            waiting += parents.get(pid, [])
+    return found
 
 
 def strays(directory: Path) -> dict[int, int]:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from runbook_lib.errors import LabError
 from runbook_lib.lab import state as states
 from runbook_lib.lab.process import ProcessRecord, start_time_ticks
-from runbook_lib.lab.state import State
+from runbook_lib.lab.state import State, process_tree
 
 TIMEOUT_SECONDS = 2.0
 #: Component -> name of its process, where they differ.
@@ -88,26 +88,6 @@ def _pods(recorded: dict[str, ProcessRecord]) -> str:
     """Pods are children of the node agent; how many there are is Kubernetes' to tell."""
     node = recorded.get("node")
     return "running" if node is not None and node.alive and len(process_tree({"node": node})) > 1 else "stopped"
-
-
-def process_tree(recorded: dict[str, ProcessRecord]) -> list[int]:
-    """Pids of the recorded processes that run, with all their descendants."""
-    parents: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                text = (entry / "stat").read_text(encoding="utf-8", errors="replace")
-            except OSError:
-                continue
-            parents.setdefault(int(text[text.rindex(")") + 2 :].split()[1]), []).append(int(entry.name))
-    found: list[int] = []
-    waiting = [process.pid for process in recorded.values() if process.alive]
-    while waiting:
-        pid = waiting.pop()
-        if pid not in found:
-            found.append(pid)
-            waiting += parents.get(pid, [])
-    return found
 
 
 def memory_bytes(pid: int) -> int:

@@ -62,9 +62,9 @@ def up(
     directory = directory.resolve()
     binary = _prometheus_binary(prometheus)
     with states.locked(directory):
-        found = states.load(directory)
-        if found is not None and found.state == "running" and _alive(directory):
-            return status(directory)
+        current = status(directory)
+        if current["state"] == "running":
+            return current
         states.stop_all(directory)
         _clear(directory)
         launch = Launch(State(directory, started=datetime.now(UTC).isoformat(timespec="seconds"), rate=rate))
@@ -112,6 +112,7 @@ class Launch:
         for name in ("logs", "config", "kubernetes"):
             (self.directory / name).mkdir(mode=0o700)
         ports = self.state.ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
+        self.state.details |= {"prometheus": binary, "seconds_of_history": seconds_of_history}
         self.state.save()
         postgres = Postgres(self.directory / "postgres", ports["postgres"])
         valkey = Valkey(self.directory / "valkey", ports["valkey"])
@@ -275,11 +276,6 @@ def _leave_cluster(kubeconfig: Path) -> None:
         with cluster.Cluster(kubeconfig) as kubernetes:
             kubernetes.delete_pods()
             kubernetes.request("DELETE", f"/api/v1/nodes/{components.NODE}")
-
-
-def _alive(directory: Path) -> bool:
-    recorded = states.processes(directory)
-    return bool(recorded) and all(process.alive for process in recorded.values())
 
 
 def _clear(directory: Path) -> None:
