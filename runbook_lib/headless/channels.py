@@ -108,6 +108,9 @@ class Channels:
                 # Not signed with this kernel's key, or not a message at all; the first message a socket of the
                 # newest protocol sends is its own welcome, without a signature.
                 continue
+            finally:
+                # A single message can hold hundreds of megabytes; its bytes must not stay beside its text.
+                frames = parts = []
             parent = (found.get("parent_header") or {}).get("msg_id", "")
             yield Message(name, found["msg_type"], parent, found["content"])
 

@@ -155,9 +155,13 @@ class Execution:
             outputs.flush(time.monotonic(), final=True)
             cell["outputs"] = outputs.outputs()
 
-    def close(self) -> None:
-        """Ask the kernel to end and give the sockets back."""
-        if self._kernel.exit_status is None:
+    def close(self, *, orderly: bool) -> None:
+        """Give the sockets back.
+
+        Args:
+            orderly: let the kernel end by itself first, so that what its programs do on exit is done.
+        """
+        if orderly and self._kernel.exit_status is None:
             self._channels.shut_down()
             self._kernel.wait(1.5)
         self._channels.close()

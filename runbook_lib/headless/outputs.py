@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from runbook_lib.secrets import Redactor, StreamRedactor
+from runbook_lib.headless.stretch import Stretch
+from runbook_lib.secrets import Redactor
 
-#: Characters of text kept from the beginning and from the end of a cell's output.
-HEAD_CHARACTERS, TAIL_CHARACTERS = 2**20, 2**18
+#: Characters of text kept from the beginning of a cell's output.
+HEAD_CHARACTERS = 2**20
 #: Size of the pictures, tables and tracebacks kept of one cell, bytes of JSON.
 DISPLAY_BYTES = 8 * 2**20
 #: Separate outputs kept of one cell.
@@ -21,50 +20,6 @@ MOST_OUTPUTS = 500
 GROUP_SECONDS = 0.2
 
 Write = Callable[[Mapping[str, Any]], object]
-
-
-@dataclass(slots=True)
-class _Text:
-    """One stretch of standard output or error: its beginning, its end, and a count and digest of all of it."""
-
-    name: str
-    redactor: StreamRedactor
-    head: list[str] = field(default_factory=list)
-    tail: deque[str] = field(default_factory=deque)
-    tail_characters: int = 0
-    characters: int = 0
-    lines: int = 0
-    left_out: int = 0
-    digest: Any = field(default_factory=hashlib.sha256)
-    # What is not yet in the journal.
-    fresh: list[str] = field(default_factory=list)
-    # A line that ended with a carriage return: it stays on the screen unless something overwrites it.
-    pending: str = ""
-
-    def count(self, text: str) -> None:
-        self.characters += len(text)
-        self.lines += text.count("\n")
-        self.digest.update(text.encode("utf-8", "replace"))
-
-    def keep_tail(self, text: str) -> None:
-        self.tail.append(text)
-        self.tail_characters += len(text)
-        while self.tail_characters - len(self.tail[0]) >= TAIL_CHARACTERS:
-            dropped = len(self.tail.popleft())
-            self.tail_characters -= dropped
-            self.left_out += dropped
-
-    def omission(self) -> str:
-        if not self.tail:
-            return ""
-        return (
-            f"\n[... {self.left_out} characters left out; {self.name} was {self.characters} characters in "
-            f"{self.lines} lines, sha256 {self.digest.hexdigest()} ...]\n"
-        )
-
-    def whole(self) -> str:
-        # The first piece of the tail may be cut to keep the tail within its size.
-        return "".join(self.head) + self.omission() + "".join(self.tail)[-TAIL_CHARACTERS:]
 
 
 class CellOutputs:
@@ -77,11 +32,12 @@ class CellOutputs:
 
     def __init__(self, write: Write, redactor: Redactor) -> None:
         self._write, self._redactor = write, redactor
-        self._outputs: list[dict[str, Any] | _Text] = []
+        self._outputs: list[dict[str, Any] | Stretch] = []
         self._head_room, self._display_room = HEAD_CHARACTERS, DISPLAY_BYTES
         self._dropped = 0
         self._clear_next = False
         self._due = 0.0
+        self._ended: list[Stretch] = []
         self.bytes = 0
 
     def message(self, kind: str, content: Mapping[str, Any], now: float) -> str:
@@ -125,12 +81,12 @@ class CellOutputs:
         if not final and now < self._due:
             return
         for output in self._outputs:
-            if isinstance(output, _Text):
+            if isinstance(output, Stretch):
                 if final:
-                    self._finish(output)
+                    self._kept(output.finish())
                 self._journal_text(output)
         if final:
-            self._journal_omissions()
+            self._journal_endings()
 
     def outputs(self) -> list[dict[str, Any]]:
         """The outputs in nbformat 4's shape."""
@@ -143,61 +99,35 @@ class CellOutputs:
     def _text(self, name: str, text: str, now: float) -> None:
         self._begin()
         last = self._outputs[-1] if self._outputs else None
-        if not isinstance(last, _Text) or last.name != name:
-            if isinstance(last, _Text):
+        if not isinstance(last, Stretch) or last.name != name:
+            if isinstance(last, Stretch):
                 # The other stream's unfinished line was written before this text.
-                self._finish(last)
+                self._kept(last.finish())
             if len(self._outputs) >= MOST_OUTPUTS:
-                last = next((one for one in self._outputs if isinstance(one, _Text) and one.name == name), None)
+                last = next((one for one in self._outputs if isinstance(one, Stretch) and one.name == name), None)
             else:
                 last = None
             if last is None:
-                last = _Text(name, self._redactor.stream())
+                last = Stretch(name, self._redactor)
                 self._outputs.append(last)
-        if not last.fresh:
+        if not last.waiting:
             self._due = now + GROUP_SECONDS
-        self._take(last, last.redactor.feed(text))
+        self._kept(last.feed(text, self._head_room))
 
-    def _finish(self, output: _Text) -> None:
-        self._take(output, output.redactor.flush())
-        self._keep(output, output.pending.removesuffix("\r"))
-        output.pending = ""
+    def _kept(self, characters: int) -> None:
+        self._head_room = max(self._head_room - characters, 0)
+        self.bytes += characters
 
-    def _take(self, output: _Text, text: str) -> None:
-        if not text:
-            return
-        output.count(text)
-        # A progress bar redraws its line thousands of times; only what stays on the screen counts as kept.
-        text = output.pending + text
-        output.pending = ""
-        if text.endswith("\r"):
-            lines, newline, last = text[:-1].rpartition("\n")
-            text, output.pending = lines + newline, last.rpartition("\r")[2] + "\r"
-        self._keep(output, overwritten(text))
-
-    def _keep(self, output: _Text, text: str) -> None:
-        room = self._head_room if not output.tail else 0
-        first, rest = text[:room], text[room:]
-        if first:
-            self._head_room -= len(first)
-            self.bytes += len(first)
-            output.head.append(first)
-            output.fresh.append(first)
-        if rest:
-            output.keep_tail(rest)
-
-    def _journal_text(self, output: _Text) -> None:
-        if output.fresh:
-            text = "".join(output.fresh)
-            output.fresh.clear()
+    def _journal_text(self, output: Stretch) -> None:
+        text = output.fresh()
+        if text:
             self._event({"type": "stream", "name": output.name, "text": text})
 
-    def _journal_omissions(self) -> None:
+    def _journal_endings(self) -> None:
         for output in self._outputs:
-            if isinstance(output, _Text) and output.tail:
-                facts = {"characters": output.characters, "lines": output.lines, "sha256": output.digest.hexdigest()}
-                tail = "".join(output.tail)[-TAIL_CHARACTERS:]
-                self._event({"type": "stream", "name": output.name, "text": output.omission() + tail, **facts})
+            if isinstance(output, Stretch) and output.cut and output not in self._ended:
+                self._ended.append(output)
+                self._event({"type": "stream", "name": output.name, "text": output.ending(), **output.facts()})
 
     def _display(self, kind: str, content: Mapping[str, Any]) -> str:
         self._begin()
@@ -252,8 +182,8 @@ class CellOutputs:
 
     def _before_other(self) -> None:
         for output in self._outputs:
-            if isinstance(output, _Text):
-                self._finish(output)
+            if isinstance(output, Stretch):
+                self._kept(output.finish())
                 self._journal_text(output)
 
     def _add(self, output: dict[str, Any]) -> None:
@@ -267,20 +197,7 @@ class CellOutputs:
             self._write(data)
 
 
-def overwritten(text: str) -> str:
-    """``text`` as a terminal shows it: of a line with carriage returns only what followed the last one."""
-    if "\r" not in text:
-        return text
-    lines = text.split("\n")
-    last = len(lines) - 1
-    shown = [
-        line.removesuffix("\r").rpartition("\r")[2] if number < last else line.rpartition("\r")[2]
-        for number, line in enumerate(lines)
-    ]
-    return "\n".join(shown)
-
-
-def _output(one: dict[str, Any] | _Text) -> dict[str, Any]:
-    if isinstance(one, _Text):
-        return {"output_type": "stream", "name": one.name, "text": one.whole()}
+def _output(one: dict[str, Any] | Stretch) -> dict[str, Any]:
+    if isinstance(one, Stretch):
+        return {"output_type": "stream", "name": one.name, "text": str(one)}
     return {key: value for key, value in one.items() if key != "display_id"}

@@ -180,7 +180,7 @@ class Session:
         try:
             self._ending = execution.run(notebook["cells"], saver.grown)
         finally:
-            execution.close()
+            execution.close(orderly=self._ending.status in {Status.SUCCEEDED, Status.FAILED})
             self._kernel.end()
             saver.save()
         return self._ending
