@@ -78,7 +78,8 @@ def connections(*evidence: Evidence | Gap, title: str = "Connections") -> Chart:
 
     Args:
         evidence: any of: a document with ``used`` and ``usable`` or ``max`` (a server's saturation), a table with a
-            ``state`` column (a server's sessions, counted by state), series of the ratio used / max (pools).
+            ``state`` column (a server's sessions, counted by state), series of the ratio used / max (pools) or of
+            connections in use, whose newest values are drawn.
         title: heading.
     """
     limit = next((full for one in evidence if isinstance(one, Evidence) and (full := _limit(one))), None)
@@ -91,13 +92,16 @@ def connections(*evidence: Evidence | Gap, title: str = "Connections") -> Chart:
 
 
 def _limit(one: Evidence) -> float | None:
-    return next((v for key in ("usable", "max") if (v := _number(one.document.get(key)))), None)
+    return next((v for key in ("usable", "max_connections", "max") if (v := _number(one.document.get(key)))), None)
 
 
 def _connection_bars(one: Evidence, limit: float | None) -> Iterable[Bar]:
     used, full = _number(one.document.get("used")), _limit(one)
     if used is not None:
         yield Bar(one.source, used, _of(used, full), full)
+    elif one.document.get("refused") is True:
+        # The server had no slot left even for the question: that is full, not unknown.
+        yield Bar(one.source, 1, "all in use: the server refused one more", 1)
     if "state" in one.table.columns:
         counted: dict[str, int] = {}
         for row in one.table.records():
@@ -108,6 +112,8 @@ def _connection_bars(one: Evidence, limit: float | None) -> Iterable[Bar]:
     for name, series in names(one):
         if series.last is not None and one.unit == "ratio":
             yield Bar(name, series.last, f"{format_value(series.last, 'ratio')} in use", 1.0)
+        elif series.last is not None:
+            yield Bar(f"{name} ({one.source})", series.last, _of(series.last, limit), limit)
 
 
 def _of(used: float, full: float | None) -> str:

@@ -41,6 +41,20 @@ def test_pools_are_told_by_pod() -> None:
     assert "Connections: api-1 95 % in use ✕, api-2 95 % in use ✕." == connections(pool).sentence
 
 
+def test_a_server_without_a_free_slot_is_full() -> None:
+    """A server that refuses the question for want of a connection is drawn as full, not as unknown."""
+    told = connections(evidence({"refused": True, "used": None, "usable": None}, source="postgres")).sentence
+    assert "Connections: postgres all in use: the server refused one more ✕." == told
+
+
+def test_another_systems_count_is_held_against_the_same_limit() -> None:
+    """Connections as a second system counts them stand beside the server's own number."""
+    saturation = evidence({"used": 30, "usable": 37}, unit="count", source="postgres")
+    seen = evidence((line([10, 29]),), unit="count", source="datadog", title="Connections in use")
+    told = connections(saturation, seen).sentence
+    assert "Connections: postgres 30 of 37 (81.1 %) !, Connections in use (datadog) 29 of 37 (78.4 %)." == told
+
+
 def test_a_gap_among_answers_is_named(gap: Gap) -> None:
     """What could be read is drawn, and what could not is named."""
     told = connections(evidence({"used": 1, "max": 10}, unit="count"), gap).sentence
