@@ -6,11 +6,13 @@ The lab loads history through this door, which a real Prometheus has as well.
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 
 from runbook_lib.lab.metrics import labels as label_sets
 from runbook_lib.lab.metrics.errors import QueryError
 from runbook_lib.lab.metrics.labels import METRIC_NAME, Labels
+from runbook_lib.lab.metrics.promql.series import Samples
 
 WrittenSeries = tuple[Labels, Sequence[tuple[int, float]]]
 """Labels, and samples as milliseconds since the epoch and value."""
@@ -31,8 +33,8 @@ def encode(series: Iterable[WrittenSeries]) -> bytes:
     return _snappy(message)
 
 
-def decode(body: bytes) -> list[WrittenSeries]:
-    """Read the body of a remote write request.
+def decode(body: bytes) -> list[Samples]:
+    """Read the body of a remote write request; nothing of a body that is wrong in any place.
 
     Raises:
         QueryError: not Snappy, not the expected message, without a metric name, or with native histograms, which
@@ -53,20 +55,22 @@ def _encode_series(labels: Labels, samples: Iterable[tuple[int, float]]) -> byte
     return b"".join(parts)
 
 
-def _decode_series(message: bytes) -> WrittenSeries:
+def _decode_series(message: bytes) -> Samples:
     pairs: dict[str, str] = {}
-    samples: list[tuple[int, float]] = []
+    times_ms, values = array("q"), array("d")  # a request may hold a million samples
     for number, value in _fields(message):
         if number == 1:
             parts = dict(_fields(value))
             pairs[parts.get(1, b"").decode()] = parts.get(2, b"").decode()
         elif number == 2:
-            samples.append(_decode_sample(value))
+            time_ms, sample = _decode_sample(value)
+            times_ms.append(time_ms)
+            values.append(sample)
         elif number == 4:
             raise QueryError("remote write: native histograms are outside the subset of the embedded store")
     if not pairs.get(METRIC_NAME):
         raise QueryError("remote write: a series needs a metric name")
-    return label_sets.make_labels(pairs), samples
+    return Samples(label_sets.make_labels(pairs), times_ms, values)
 
 
 def _decode_sample(message: bytes) -> tuple[int, float]:

@@ -150,8 +150,8 @@ class MetricsServer:
         Raises:
             QueryError: see `remote_write.decode`.
         """
-        for labels, samples in remote_write.decode(body):
-            self.store.insert(labels, samples)
+        for samples in remote_write.decode(body):
+            self.store.insert(samples.labels, zip(samples.times_ms, samples.values, strict=True))
 
     def _targets(self) -> dict[str, Any]:
         interval = f"{self.config.scrape_interval_seconds:g}s"
