@@ -246,3 +246,24 @@ def test_checks_are_on_every_view(start: Start) -> None:
     folder.journal.append("note", {"what": "checks", "items": checks})
     record = Record.read(folder.path)
     assert [True, True, True] == ["install helm 3.12" in view(record) for view in (report, summary, junit)]
+
+
+def test_a_failed_cell_is_the_next_step(start: Start) -> None:
+    """A run that failed in a cell says which one, what it raised, and which cells never ran."""
+    folder = start()
+    write = folder.journal.append
+    write("cell.ended", {"status": "error", "error": {"name": "KeyError", "value": "x"}}, cell="latency")
+    write("cell.ended", {"status": "not_run"}, cell="record")
+    record = Record.read(folder.seal("failed", "unknown", reason="KeyError: x"))
+    head = headline(record)
+    assert ("KeyError: x. Cells that never ran: record.", True) == (head.ending, "cell latency" in head.next_step)
+
+
+@pytest.mark.parametrize("status", ["interrupted", "timed_out", "kernel_died", "stopped_early"])
+def test_a_broken_end_is_said_first(start: Start, status: str) -> None:
+    """A run that did not reach its end says so on page and summary, and never with a green sign for the run."""
+    record = Record.read(start().seal(status, "unknown", reason="the kernel was killed (signal 9)"))
+    assert ([True, True], None) == (
+        ["signal 9" in view(record) for view in (report, summary)],
+        re.search(r'class="chip[^"]* good"', report(record)),
+    )

@@ -61,7 +61,7 @@ def ending(record: Record) -> str:
     """What is to be said about the run's own end; empty when it reached its last cell."""
     parts = [BROKEN.get(record.status, "")]
     if record.status in {Status.FAILED, Status.UNKNOWN, Status.STOPPED_EARLY} or parts[0]:
-        parts.append(record.reason)
+        parts.append(_sentence(record.reason))
     never = [cell.name for cell in record.cells if cell.status == "not_run"]
     if never:
         parts.append(f"Cells that never ran: {', '.join(never)}.")
@@ -112,6 +112,9 @@ def _next_step(record: Record) -> str:
         step = _step_after(record, plan)
         if step:
             return step
+    failed = next((cell for cell in record.cells if cell.status == "error"), None)
+    if record.status is Status.FAILED and failed is not None:
+        return f"Look at cell {failed.name}, which failed; then run it again, or hand over{_contact(record)}."
     advice = [step for event in record.all("note") for step in event.data.get("advice", ())]
     if record.verdict == "healthy" and record.status in {Status.SUCCEEDED, Status.ATTENTION}:
         return "None: nothing needs a person."
@@ -142,6 +145,18 @@ def _contact(record: Record) -> str:
     contacts = record.run.get("contacts") or {}
     primary = contacts.get("primary") or next(iter(contacts.values()), "")
     return f" to {primary}" if primary else ""
+
+
+def _sentence(text: str) -> str:
+    return text if not text or text.endswith((".", "!", "?")) else f"{text}."
+
+
+def subject(record: Record) -> str:
+    """The runbook with what it is about, as headings name it: ``high_latency: api in lab``."""
+    run = record.run
+    about = " in ".join(part for part in (run.get("service", ""), run.get("environment", "")) if part)
+    name = str(run.get("title") or run.get("runbook") or "run")
+    return f"{name}: {about}" if about else name
 
 
 def _count(number: int, noun: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from runbook_lib.model import show
 from runbook_lib.model.times import clock, duration, relative
 from runbook_lib.record.record import Record
-from runbook_lib.record.views.headline import headline, quantity
+from runbook_lib.record.views.headline import headline, quantity, subject
 from runbook_lib.record.views.impact import impact
 from runbook_lib.record.views.timeline import timeline, zero
 
@@ -24,11 +24,10 @@ def summary(record: Record) -> str:
     Returns:
         Text that stays far below the 1 MiB that GitHub takes for one step's summary.
     """
-    head, run = headline(record), record.run
+    head = headline(record)
     after = f"- **After:** {md(head.after)}\n" if head.after else ""
-    where = f"{md(run.get('runbook', 'run'))} on {md(run.get('service', '-'))} in {md(run.get('environment', '-'))}"
     parts = [
-        f"# {_sign(head.verdict)} {head.verdict.upper()}: {where}",
+        f"# {_sign(head.verdict)} {head.verdict.upper()}: {md(subject(record))}",
         f"- **What:** {md(head.what)}\n- **Why:** {md(head.why)}\n{after}- **Next:** {md(head.next_step)}",
         f"**This run:** {md(head.ending)}" if head.ending else "",
         _section("Could not be read", _gap_lines(record)),

@@ -14,7 +14,7 @@ from runbook_lib.model import show
 from runbook_lib.model.times import clock, duration, parse_rfc3339, relative, rfc3339
 from runbook_lib.model.units import format_value
 from runbook_lib.record.record import Picture, Record
-from runbook_lib.record.views.headline import headline, quantity
+from runbook_lib.record.views.headline import headline, quantity, subject
 from runbook_lib.record.views.impact import impact
 from runbook_lib.record.views.timeline import changes, timeline, zero
 
@@ -51,6 +51,7 @@ def report(record: Record) -> str:
         record=record,
         run=record.run,
         head=headline(record),
+        subject=subject(record),
         origin=origin,
         origin_name=origin_name,
         important=[one for one in moments if one.important],
