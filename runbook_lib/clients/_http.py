@@ -115,8 +115,17 @@ class Http:
         """
         return self._read("POST", path, None, body, explain, any_status=False)
 
-    def send(self, method: str, path: str, body: Any) -> Reply:
+    def send(
+        self, method: str, path: str, body: Any, *, headers: Mapping[str, str] | None = None, what: str = ""
+    ) -> Reply:
         """Write: exactly one request on a connection of its own, never repeated.
+
+        Args:
+            method: HTTP method.
+            path: appended to the base URL; begins with ``/``.
+            body: JSON data.
+            headers: for this request only.
+            what: the request in words, for errors; needed where the path itself is a secret.
 
         Raises:
             ActionRejectedError: nothing was sent, or the system said no.
@@ -124,14 +133,18 @@ class Http:
         """
         import httpcore
 
+        problem = path_problem(path)
+        if problem:
+            raise ActionRejectedError(f"{problem}; nothing was sent to {self.source}")
         client = self._client(keepalive=0)
+        what = what or f"{method} {path}"
         try:
-            reply = self._once(client, method, path, None, body, Deadline(self.total_seconds))
+            reply = self._once(client, method, path, None, body, Deadline(self.total_seconds), headers)
         except (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.UnsupportedProtocol) as error:
             raise ActionRejectedError(f"{self.source} cannot be reached; nothing was sent: {_words(error)}") from error
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, SourceAnswerError) as error:
             raise OutcomeUnknownError(
-                f"{self.source} gave no usable answer to {method} {path}; it may have taken effect: {_words(error)}"
+                f"{self.source} gave no usable answer to {what}; it may have taken effect: {_words(error)}"
             ) from error
         finally:
             client.close()
@@ -139,10 +152,8 @@ class Http:
             return reply
         # 408 and 5xx come from gateways, too, which cannot know what the system behind them did.
         if reply.status == 408 or reply.status >= 500:
-            raise OutcomeUnknownError(
-                f"{self.source} answered {reply.status} to {method} {path}; {vendor_words(reply)}"
-            )
-        raise ActionRejectedError(f"{self.source} answered {reply.status} to {method} {path}: {vendor_words(reply)}")
+            raise OutcomeUnknownError(f"{self.source} answered {reply.status} to {what}; {vendor_words(reply)}")
+        raise ActionRejectedError(f"{self.source} answered {reply.status} to {what}: {vendor_words(reply)}")
 
     def close(self) -> None:
         """Close every connection."""
@@ -164,6 +175,9 @@ class Http:
     def _read(
         self, method: str, path: str, params: Params | None, body: Any, explain: Explain | None, any_status: bool
     ) -> Reply:
+        problem = path_problem(path)
+        if problem:
+            raise SourceAnswerError(f"cannot be asked: {problem}", source=self.source)
         deadline = Deadline(self.total_seconds)
 
         def attempt() -> Reply:
@@ -197,11 +211,18 @@ class Http:
         except (httpcore.NetworkError, httpcore.ProtocolError) as error:
             raise SourceUnreachableError(f"the connection broke: {_words(error)}", source=self.source) from error
 
-    def _once(self, client: Any, method: str, path: str, params: Params | None, body: Any, deadline: Deadline) -> Reply:
+    def _once(
+        self,
+        client: Any,
+        method: str,
+        path: str,
+        params: Params | None,
+        body: Any,
+        deadline: Deadline,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
         from runbook_lib.clients._transport import DEADLINE
 
-        if not path.startswith("/"):
-            raise SourceAnswerError(f"path {path!r} does not begin with /", source=self.source)
         left = deadline.remaining
         timeouts = {"connect": min(self.connect_seconds, left), "read": left, "write": left, "pool": left}
         request = client.build_request(
@@ -209,7 +230,13 @@ class Http:
             self.base_url + path,
             params=params or None,
             json=body,
-            headers={k: v.reveal() if isinstance(v, Secret) else v for k, v in self._headers.items()},
+            headers={
+                **{
+                    name: value.reveal() if isinstance(value, Secret) else value
+                    for name, value in self._headers.items()
+                },
+                **(headers or {}),
+            },
             extensions={"timeout": timeouts},
         )
         token = DEADLINE.set(deadline)
@@ -254,6 +281,17 @@ class Http:
                 f"answered {status}, a redirect; check its url and credentials", source=self.source
             )
         return SourceAnswerError(f"answered {status}: {vendor_words(reply)}", source=self.source)
+
+
+def path_problem(path: str) -> str:
+    """Why a path must not be asked for; empty when it may be.
+
+    A segment of dots would be resolved before sending and lead out of the part of the API that was meant; quoting
+    does not change dots.
+    """
+    if not path.startswith("/"):
+        return f"path {path!r} does not begin with /"
+    return f"path {path!r} holds a segment of dots" if {".", ".."} & set(path.split("/")) else ""
 
 
 def bearer(token: Secret | None) -> dict[str, str | Secret]:

@@ -14,6 +14,7 @@ from runbook_lib.clients._retry import BusyError, Deadline, with_retries
 from runbook_lib.errors import (
     ActionRejectedError,
     OutcomeUnknownError,
+    ParameterError,
     SourceAnswerError,
     SourceDeniedError,
     SourceEmptyError,
@@ -209,7 +210,14 @@ def _wire_errors(connect_seconds: float, total_seconds: float) -> Iterator[None]
 
 
 def path(*parts: str) -> str:
-    """A path of the API from its parts, each quoted."""
+    """A path of the API from its parts, each quoted.
+
+    Raises:
+        ParameterError: a part is empty or made of dots, and would lead to another place.
+    """
+    for part in parts:
+        if part in {"", ".", ".."}:
+            raise ParameterError(f"{part!r} is no name of a Kubernetes object")
     return "/" + "/".join(quote(part, safe="") for part in parts)
 
 

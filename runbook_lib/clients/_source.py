@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from runbook_lib.clients._tape import Answer, Question, Tape
-from runbook_lib.errors import SecretError, SourceAnswerError, SourceDeniedError, SourceError, SourceUnreachableError
+from runbook_lib.errors import (
+    ActionError,
+    ActionRejectedError,
+    SecretError,
+    SourceAnswerError,
+    SourceDeniedError,
+    SourceError,
+    SourceUnreachableError,
+)
 from runbook_lib.model import Endpoint, Evidence, Gap, Window
 from runbook_lib.model.evidence import Scalar
 from runbook_lib.model.times import utc_now
@@ -140,6 +149,17 @@ class SourceClient:
             place = f"environment {self.environment}" if self.environment else "this environment"
             raise SourceUnreachableError(f"not configured in {place}", source=self.source)
         return self.endpoint
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Around a write: what stops it before anything is sent is a rejection, and no error shows a secret."""
+        try:
+            yield
+        except SourceError as error:
+            reason = self._redactor.text(error.reason)
+            raise ActionRejectedError(f"nothing was sent to {self.source}: {reason}") from None
+        except ActionError as error:
+            raise type(error)(self._redactor.text(str(error))) from None
 
     def _setting(self, name: str, default: str = "") -> str:
         """A plain setting of the endpoint as text."""

@@ -5,19 +5,23 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 
 from runbook_lib.clients._source import SourceClient
 from runbook_lib.clients._tape import LiveTape
 from runbook_lib.lab.postgres import Postgres
+from runbook_lib.lab.process import Process, accepts_connections
 from runbook_lib.lab.valkey import Valkey
 from runbook_lib.model import Endpoint, Evidence, Gap, Window
 from runbook_lib.model.times import parse_rfc3339
@@ -344,3 +348,45 @@ def proxy() -> Iterator[Callable[[int], Proxy]]:
     yield start
     for one in made:
         one.close()
+
+
+@dataclass(frozen=True)
+class Vendors:
+    """A running vendors process of the lab: its address and the names of the secrets that it accepts."""
+
+    url: str
+    folder: Path
+
+    def secret(self, name: str) -> str:
+        """The reference of a secret."""
+        return f"file:{self.folder / 'secrets' / name}"
+
+    def sent(self, vendor: str, kind: str = "") -> list[dict[str, Any]]:
+        """What the vendor was sent, oldest first."""
+        found: list[dict[str, Any]] = httpx.get(
+            f"{self.url}/lab/inbox", params={"vendor": vendor, "kind": kind}, timeout=5
+        ).json()
+        return found
+
+
+@pytest.fixture(scope="session")
+def vendors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vendors]:
+    """The lab's vendors process with two images in its registry."""
+    folder, port = tmp_path_factory.mktemp("vendors"), _free_port()
+    known = {
+        "port": port,
+        "directory": str(folder),
+        "secrets_directory": str(folder / "secrets"),
+        "images": ["v1", "v2"],
+    }
+    (folder / "config.json").write_text(json.dumps(known))
+    argv = [sys.executable, "-m", "runbook_lib.lab.vendors", "--config", str(folder / "config.json")]
+    process = Process.start("vendors", argv, log_path=folder / "log")
+    try:
+        process.wait_until(lambda: accepts_connections(port), 20)
+        # The webhook's secret in the catalogue is the whole address.
+        path = (folder / "secrets" / "slack_webhook_path").read_text()
+        (folder / "secrets" / "slack_webhook_url").write_text(f"http://127.0.0.1:{port}/slack/{path}")
+        yield Vendors(f"http://127.0.0.1:{port}", folder)
+    finally:
+        process.stop()
