@@ -51,8 +51,8 @@ def run(binary: Path, config_path: Path, port: int, data: Path | None, stopped: 
     """
     folder = (data or config_path.parent / "prometheus").absolute()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    files = _Files(load_config(config_path), folder)
     changed_at = config_path.stat().st_mtime_ns
+    files = _Files(load_config(config_path), folder)
     process = Process.start(
         "prometheus",
         arguments(binary, files.config, port, folder),
@@ -67,15 +67,22 @@ def run(binary: Path, config_path: Path, port: int, data: Path | None, stopped: 
         while not stopped.wait(_POLL_SECONDS):
             if not process.alive:
                 return 1
-            with contextlib.suppress(OSError, ConfigError):
-                if config_path.stat().st_mtime_ns != changed_at:
-                    changed_at = config_path.stat().st_mtime_ns
-                    files.set_config(load_config(config_path), lambda: _request(port, "POST", "/-/reload"))
+            changed_at = _follow(config_path, changed_at, files, port)
         return 0
     finally:
         if watcher is not None:
             watcher.stop()
         process.stop()
+
+
+def _follow(config_path: Path, changed_at: int, files: _Files, port: int) -> int:
+    """Take over a changed configuration; returns the time of the change that was seen last."""
+    # The file may be missing or half written for a moment; the next round sees the finished one.
+    with contextlib.suppress(OSError, ConfigError):
+        if config_path.stat().st_mtime_ns != changed_at:
+            changed_at = config_path.stat().st_mtime_ns
+            files.set_config(load_config(config_path), lambda: _request(port, "POST", "/-/reload"))
+    return changed_at
 
 
 class _Files:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
+import time
+import urllib.request
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +21,7 @@ from runbook_lib.lab.metrics.promql.evaluator import Options
 from runbook_lib.lab.metrics.promql.floats import is_stale
 from runbook_lib.lab.metrics.rules import RuleEvaluator
 from runbook_lib.lab.metrics.store import Store
+from runbook_lib.lab.process import Process, free_port
 
 START = 1_700_000_000.0
 RULE = AlertRule(
@@ -152,3 +158,44 @@ def test_alertmanager_is_told_of_firing_and_resolved_alerts() -> None:
         ("2023-11-14T22:13:22Z", "2023-11-14T22:13:30Z"),
         ("2023-11-14T22:13:22Z", "2023-11-14T22:13:24Z"),
     ] == starts
+
+
+@pytest.mark.skipif(shutil.which("prometheus-alertmanager") is None, reason="no prometheus-alertmanager on PATH")
+def test_real_alertmanager_takes_the_alerts(tmp_path: Path) -> None:
+    """The alert arrives with its labels and annotations, and is active there."""
+    config, port = tmp_path / "alertmanager.yml", free_port()
+    config.write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
+    process = Process.start(
+        "alertmanager",
+        [
+            str(shutil.which("prometheus-alertmanager")),
+            f"--config.file={config}",
+            f"--storage.path={tmp_path / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+            "--cluster.listen-address=",
+        ],
+        log_path=tmp_path / "log",
+        die_with_parent=True,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        process.wait_until(lambda: _get(f"{url}/-/ready") is not None, 30)
+        store = Store()
+        now = time.time()
+        put(store, now, 0.5)
+        rule = replace(RULE, for_seconds=0.0)
+        RuleEvaluator(store, [rule], Options(), 60.0, url).evaluate(now)
+        (alert,) = json.loads(_get(f"{url}/api/v2/alerts") or "[]")
+    finally:
+        process.stop()
+    assert {"alertname": "HighLatency", "service": "api", "severity": "page"} == alert["labels"]
+    assert {"summary": "api takes 0.5 s"} == alert["annotations"]
+    assert "active" == alert["status"]["state"]
+
+
+def _get(url: str) -> str | None:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return str(response.read().decode())
+    except OSError:
+        return None
