@@ -159,17 +159,21 @@ def connection_flood(config: Mapping[str, Any], ended: threading.Event) -> Group
 
     class Flood(Sessions):
         def run(self, number: int) -> None:
-            if number < self.count // 2:
-                self.began()
+            tried = False
             while not self.ended.is_set():
                 try:
                     with connect(self.config) as connection:
-                        if number >= self.count // 2:
+                        if not tried:
                             self.began()
                         self._hold(connection)
                         return
+                except psycopg.errors.AdminShutdown:
+                    return  # somebody ended this session
                 except psycopg.OperationalError:
-                    self.ended.wait(0.05)
+                    if not tried:
+                        self.began()  # refused: there is none left, which is what this fault is about
+                    tried = True
+                    self.ended.wait(0.05 + number / 200)
 
         def _hold(self, connection: Connection) -> None:
             while not self.ended.wait(1.0):
