@@ -268,7 +268,8 @@ def _reserve(path: Path) -> None:
     descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     try:
         # Blocks are allocated, not written; a disk too full for that starts without a reserve.
-        with suppress(OSError):
-            os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
+        os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
+    except OSError:
+        path.unlink()
     finally:
         os.close(descriptor)

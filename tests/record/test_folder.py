@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -187,3 +189,61 @@ def test_run_ids_differ(start: Start) -> None:
     """Two run ids of one second are not the same, and tell the runbook."""
     one, two = new_run_id("High Latency!"), new_run_id("High Latency!")
     assert (True, True) == (one != two, "-high_latency-" in one)
+
+
+def test_a_reader_never_sees_a_part(start: Start) -> None:
+    """A file that is replaced over and over is whole at every one of 5,000 looks at it."""
+    folder, stop = start(), threading.Event()
+    contents = [json.dumps({"filler": letter * 40000}).encode() for letter in "abc"]
+    folder.write("summary.md", contents[0])
+
+    def replace() -> None:
+        while not stop.is_set():
+            for content in contents:
+                folder.write("summary.md", content)
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    try:
+        seen = [(folder.path / "summary.md").read_bytes() in contents for _ in range(5000)]
+    finally:
+        stop.set()
+        writer.join()
+    assert 5000 == seen.count(True)
+
+
+def test_a_full_disk_keeps_the_last_good_file(tmp_path: Path) -> None:
+    """When a file cannot be replaced for want of space, the content before stays and the error says why."""
+    small = tmp_path / "small"
+    small.mkdir()
+    if os.geteuid() != 0 or os.system(f"mount -t tmpfs -o size=4m none {small} 2>/dev/null") != 0:
+        pytest.skip("needs the right to mount a small tmpfs")
+    folder = None
+    try:
+        folder = RecordFolder.create(small, "run-1", genesis={"runbook": "r"})
+        folder.write("notebook.ipynb", b"good" * 1000)
+        with pytest.raises(RecordError, match="No space left"):
+            folder.write("notebook.ipynb", b"x" * 5_000_000)
+        assert b"good" * 1000 == (folder.path / "notebook.ipynb").read_bytes()
+        assert [] == list(folder.path.glob(".*.tmp"))
+    finally:
+        if folder is not None:
+            folder.release()
+        os.system(f"umount {small}")
+
+
+def test_write_cost_stays_near_the_final_size(start: Start) -> None:
+    """For 200 cells of 50 kB output, all bytes written are at most three times the size of the sealed record."""
+    folder = start()
+    before = _written_bytes()
+    for number in range(200):
+        folder.journal.append("cell.output", {"type": "stream", "text": f"{number:05d}" * 10000}, cell=f"c{number}")
+    record = folder.seal("succeeded", "healthy")
+    size = sum(path.stat().st_size for path in record.rglob("*") if path.is_file())
+    written = _written_bytes() - before
+    assert written <= 3 * size
+
+
+def _written_bytes() -> int:
+    fields = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    return int(fields["wchar"])
