@@ -98,4 +98,5 @@ OUTSIDE = Condition(
     "neither processor time nor errors of the service's own changed",
     lambda _r, _v, s: not s.has("app.cpu_bound", "app.errors", "app.crash_loop"),
 )
-ASKED_FOR = Condition("the pods are still asked for", lambda _r, v, _s: not v.subject.get("scaled_down", False))
+UNREADY = Condition("the pods run, but are not ready", lambda _r, v, _s: bool(v.subject.get("unready", False)))
+ABSENT = Condition("the pods are not there", lambda r, _v, _s: not r.subject.get("unready", False))

@@ -8,8 +8,8 @@ from typing import Any
 
 from runbook_lib.analysis.claims import Given, found, ruled_out, untold
 from runbook_lib.analysis.locks import Waits, lock_contention, waits_of
-from runbook_lib.analysis.sessions import Session, idle_transactions, long_statements, sessions_of
-from runbook_lib.analysis.statements import slow_statement
+from runbook_lib.analysis.sessions import Session, idle_transactions, long_statements, sessions_of, working_sessions
+from runbook_lib.analysis.statements import crowded_statement, slow_statement
 from runbook_lib.analysis.thresholds import THRESHOLDS
 from runbook_lib.model import Evidence, Finding, Gap, Quantity, Severity
 from runbook_lib.model.units import format_value
@@ -47,7 +47,11 @@ def database(
         findings.append(untold("which sessions hold the database up", activity))
     else:
         findings.extend(idle_transactions(activity, sessions, waits.blockers))
-        findings.extend(long_statements(activity, sessions, waits.blocked | frozenset(waits.victims)))
+        working = working_sessions(sessions, waits.blocked | frozenset(waits.victims))
+        crowd = None if waits.blockers else crowded_statement(activity, working, tables)
+        of_crowd = crowd.subject["sessions"] if crowd else ()
+        findings.extend([crowd] if crowd else [])
+        findings.extend(long_statements(activity, [one for one in working if one.pid not in of_crowd]))
     if isinstance(blocking, Gap):
         findings.append(untold("who waits for locks", blocking))
     elif blocking is not None:

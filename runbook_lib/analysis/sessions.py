@@ -93,16 +93,19 @@ def _seconds(value: Scalar) -> float:
     return float(value) if isinstance(value, int | float) else math.nan
 
 
-def long_statements(activity: Evidence, sessions: list[Session], blocked: frozenset[int]) -> list[Finding]:
+def working_sessions(sessions: list[Session], blocked: frozenset[int]) -> list[Session]:
+    """Sessions that run a statement and wait for no lock; those that wait are victims, not causes."""
+    return [one for one in sessions if one.state == "active" and one.waits_for != "Lock" and one.pid not in blocked]
+
+
+def long_statements(activity: Evidence, working: list[Session]) -> list[Finding]:
     """``db.long_query`` for the longest statement that works, or what rules it out.
 
     Args:
         activity: the evidence that findings cite.
-        sessions: what it holds.
-        blocked: pids that wait for a lock: those are victims, not causes.
+        working: sessions that run a statement and wait for no lock.
     """
     limit = THRESHOLDS["active_seconds"].value
-    working = [one for one in sessions if one.state == "active" and one.waits_for != "Lock" and one.pid not in blocked]
     ages = {one.pid: one.statement_seconds for one in working if math.isfinite(one.statement_seconds)}
     long = sorted((one for one in working if ages.get(one.pid, 0.0) >= limit), key=lambda one: -ages[one.pid])
     if not long:

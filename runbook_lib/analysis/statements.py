@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from runbook_lib.analysis.claims import Given, found, ruled_out
+from runbook_lib.analysis.sessions import Session
 from runbook_lib.analysis.thresholds import THRESHOLDS
 from runbook_lib.model import Evidence, Finding, Quantity, Severity
 from runbook_lib.model.evidence import Scalar
+from runbook_lib.model.times import duration
 from runbook_lib.model.units import format_value
 
 
@@ -87,7 +89,7 @@ def slow_statement(statements: Evidence, blocked: bool, tables: Given = None) ->
     return found(
         "db.slow_query",
         Severity.CRITICAL,
-        f"{title}{f'; {scanned} is read in full again and again' if scanned else ''}",
+        f"{title}{_scanned(scanned)}",
         statements,
         tables if scanned else None,
         observed=Quantity(top.factor, ""),
@@ -95,6 +97,52 @@ def slow_statement(statements: Evidence, blocked: bool, tables: Given = None) ->
         confidence=0.9 if scanned else 0.8,
         subject={**_subject(top), "table": scanned},
     )
+
+
+def crowded_statement(activity: Evidence, working: list[Session], tables: Given = None) -> Finding | None:
+    """``db.slow_query`` when several sessions work on one and the same statement at the same moment.
+
+    A statement that is cancelled for taking too long is never counted by ``pg_stat_statements``: of a frequent
+    statement that always times out only the crowd is seen.
+
+    Args:
+        activity: the evidence that the finding cites.
+        working: sessions that work and wait for no lock.
+        tables: how tables are read between two readings.
+    """
+    least = THRESHOLDS["crowd_seconds"].value
+    crowds: dict[str, list[Session]] = {}
+    for one in working:
+        if one.statement_seconds >= least:
+            crowds.setdefault(str(one.row.get("query_id") or one.statement), []).append(one)
+    crowd = max(crowds.values(), key=lambda group: (len(group), group[0].statement), default=[])
+    scanned = scanned_table(tables)
+    # Newcomers tell a frequent statement from a few long ones that began together.
+    arriving = any(one.statement_seconds < THRESHOLDS["active_seconds"].value for one in crowd)
+    if not arriving or len(crowd) < THRESHOLDS["crowd_sessions"].value - bool(scanned):
+        return None
+    oldest = max(one.statement_seconds for one in crowd)
+    return found(
+        "db.slow_query",
+        Severity.CRITICAL,
+        f"{len(crowd)} sessions work on the same statement, up to {duration(oldest)}: {crowd[0].statement}"
+        f"{_scanned(scanned)}",
+        activity,
+        tables if scanned else None,
+        observed=Quantity(len(crowd), "count"),
+        limit="crowd_sessions",
+        confidence=0.85 if scanned else 0.7,
+        subject={
+            "query_id": str(crowd[0].row.get("query_id") or ""),
+            "query": crowd[0].statement,
+            "sessions": [one.pid for one in crowd],
+            "table": scanned,
+        },
+    )
+
+
+def _scanned(table: str) -> str:
+    return f"; {table} is read in full again and again" if table else ""
 
 
 def scanned_table(tables: Given) -> str:

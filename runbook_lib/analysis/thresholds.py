@@ -98,6 +98,15 @@ THRESHOLDS: Mapping[str, Threshold] = {
         "USE method: by convention half",
     ),
     "statement_calls": Threshold(3, "count", "fewer calls than this prove nothing", "convention for sampled counters"),
+    "crowd_sessions": Threshold(
+        3, "count", "sessions that work on one statement at the same moment, one fewer beside full scans", "convention"
+    ),
+    "crowd_seconds": Threshold(
+        0.5,
+        "s",
+        "a statement of an interactive service that has worked for longer is slow",
+        "convention: half a second",
+    ),
     "scanned_rows": Threshold(
         10_000, "count", "rows of a table that is large enough to need an index", "convention: ten thousand rows"
     ),
@@ -108,7 +117,10 @@ THRESHOLDS: Mapping[str, Threshold] = {
         0.05, "ratio", "share of the time in which slow commands block the cache", "p95 moves when 5 % of calls wait"
     ),
     "ping_seconds": Threshold(
-        0.01, "s", "a cache that answers PING later is blocked", "Redis slowlog-log-slower-than, default 10 ms"
+        0.1,
+        "s",
+        "a cache that answers PING later is blocked, whatever the network",
+        "convention: no network is so slow",
     ),
     "cache_cpu_ratio": Threshold(0.9, "ratio", "share of one processor that the cache's main thread uses", _USE),
     "cache_clients_ratio": Threshold(0.9, "ratio", "connected clients against maxclients", _USE),

@@ -66,7 +66,8 @@ def _missing(deployment: Evidence | Gap, pods: Evidence | Gap, history: Given) -
     title = f"{available:.0f} of {wanted:.0f} pods are available"
     fewer = _scaled_down(lines.get("wanted", []), wanted)
     if available < wanted or wanted < 1:
-        return _short(title + _why(pods), cited, observed, wanted, lines)
+        subject = {"available": available, "wanted": wanted, "unready": _unready(pods) >= wanted - available > 0}
+        return _short(title + _why(pods), cited, observed, subject, lines)
     if fewer is None:
         return ruled_out("app.replicas_missing", title, *cited, observed=observed)
     before, at = fewer
@@ -83,8 +84,9 @@ def _missing(deployment: Evidence | Gap, pods: Evidence | Gap, history: Given) -
 
 
 def _short(
-    title: str, cited: tuple[Given, ...], observed: Quantity, wanted: float, lines: Mapping[str, Points]
+    title: str, cited: tuple[Given, ...], observed: Quantity, subject: Mapping[str, Any], lines: Mapping[str, Points]
 ) -> Finding:
+    wanted = subject["wanted"]
     since = _short_since(lines.get("available", []), wanted)
     return found(
         "app.replicas_missing",
@@ -94,7 +96,7 @@ def _short(
         observed=observed,
         since=from_epoch(since) if since else None,
         confidence=0.75,
-        subject={"available": observed.value, "wanted": wanted},
+        subject=subject,
     )
 
 
@@ -123,6 +125,12 @@ def _scaled_down(wanted: Points, now: float) -> tuple[float, float] | None:
         if v != now:
             return (v, t) if v > now else None
     return None
+
+
+def _unready(pods: Evidence | Gap) -> int:
+    """Pods that run and are not ready: something keeps them from serving, they are not gone."""
+    rows = Pods.of(pods).rows if isinstance(pods, Evidence) else ()
+    return sum(1 for row in rows if row.get("phase") == "Running" and not row.get("ready") and not row.get("reason"))
 
 
 def _why(pods: Evidence | Gap) -> str:

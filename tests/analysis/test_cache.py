@@ -71,7 +71,7 @@ def test_rare_slow_commands_are_ruled_out(commands: tuple[tuple[float, float], .
 
 def test_a_cache_that_answers_ping_late_is_slow() -> None:
     """A late PING without slow commands is slow, said with less weight."""
-    found = claimed(analysis.cache(info(), slowlog(), pings(*[0.05] * 20)))
+    found = claimed(analysis.cache(info(), slowlog(), pings(*[0.15] * 20)))
     assert Severity.WARNING is found["redis.slow"].severity
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runbook_lib import analysis
+from runbook_lib.analysis.conditions import Scene
 from runbook_lib.analysis.rules import RULES
 from runbook_lib.model import CAUSES, Finding, Gap, Role, Severity, Verdict
 
@@ -203,6 +205,30 @@ def test_no_claim_is_lost(findings: list[Finding], gaps: list[Gap]) -> None:
     """What is explained stays in sight."""
     weighed = {one.cause for one in analysis.weigh(findings, gaps)}
     assert {one.cause for one in findings} == weighed
+
+
+SUBJECTS: list[dict[str, Any]] = [
+    {"scope": scope, "idle_share": idle, "dependency": dependency, "pid": 1, "prompt": prompt, "unready": unready}
+    for scope in ("pool", "server")
+    for idle in (0.1, 0.9)
+    for dependency in ("postgres", "redis", "payments")
+    for prompt in (True, False)
+    for unready in (True, False)
+]
+
+
+@pytest.mark.parametrize("gaps", [(), (gap("postgres", "a"),), (gap("redis", "a"),)], ids=["all", "no db", "no cache"])
+def test_no_two_causes_explain_each_other(gaps: tuple[Gap, ...]) -> None:
+    """Of two causes one is the root: none is explained away by what it explains."""
+    for one, other in itertools.combinations(KNOWN, 2):
+        there = [rule for rule in RULES if one in rule.roots and other in rule.victims]
+        back = [rule for rule in RULES if other in rule.roots and one in rule.victims]
+        for a, b in itertools.product(SUBJECTS, SUBJECTS) if there and back else ():
+            left, right = cause(one, **a), cause(other, **b)
+            scene = Scene((left, right), gaps)
+            both = any(rule.explains(left, right, scene) for rule in there)
+            both = both and any(rule.explains(right, left, scene) for rule in back)
+            assert not both, f"{one} {a} and {other} {b}"
 
 
 def test_rules_speak_of_known_causes_only() -> None:
