@@ -82,6 +82,8 @@ def summary(result: RunResult) -> None:
     line(f"{told['verdict'].upper()}  {told['runbook']} of {told['service']} in {told['environment']}")
     for finding in told["findings"]:
         line(f"  {finding['severity']:8} {finding['cause']}: {finding['title']}")
+    for note in told["context"]:
+        line(f"  note     {note['title']}")
     for gap in told["gaps"]:
         line(f"  no data  {gap['source']}.{gap['name']}: {gap['reason']}")
     for plan in told["plans"]:
