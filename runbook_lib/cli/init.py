@@ -1,0 +1,85 @@
+"""``runbook init``: a folder for one's own services and runbooks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runbook_lib.cli.output import line
+
+app = typer.Typer(rich_markup_mode=None)
+
+TEMPLATE = '''# The service catalogue. Names of secrets stand here (env:NAME, file:PATH, k8s:namespace/name/key), never values.
+
+[services.api]
+description = "what it does, in one sentence"
+owner = "the owning team"
+alerts = ["slack:#alerts"]
+
+[services.api.contacts]
+primary = "slack:#oncall"
+
+[services.api.links]
+# {from} and {to} become the run's window in epoch milliseconds.
+dashboard = "https://grafana.example.com/d/api?from={from}&to={to}"
+
+[services.api.objectives.latency]
+kind = "latency"
+target = 0.95
+threshold_seconds = 0.2
+
+[services.api.objectives.availability]
+kind = "availability"
+target = 0.999
+window_days = 30
+
+[services.api.workload]
+namespace = "production"
+deployment = "api"
+container = "api"
+# Labels that select this service's metrics, and metric names where they differ from the defaults.
+selector = { namespace = "production", service = "api" }
+# metrics = { latency_histogram = "http_server_duration_seconds" }
+
+[environments.production]
+description = "where users are"
+# Kinds of action that runs may carry out here after an approval; empty: read only.
+actions = []
+approval = { default = "one" }
+
+[environments.production.prometheus]
+url = "http://127.0.0.1:9090"
+
+[environments.production.kubernetes]
+kubeconfig = "~/.kube/config"
+namespace = "production"
+
+[environments.production.service]
+url = "http://127.0.0.1:8080"
+
+# [environments.production.postgres]
+# host = "127.0.0.1"
+# database = "app"
+# user = "rb_read"
+# password = "env:RB_READ_PASSWORD"
+
+# [environments.production.redis]
+# host = "127.0.0.1"
+'''
+
+
+@app.command("init")
+def init(folder: Annotated[Path, typer.Argument(help="Made when missing.")]) -> None:
+    """Make a folder with a catalogue to edit; nothing that exists is overwritten."""
+    from runbook_lib.catalog import FILE_NAME
+    from runbook_lib.errors import UsageError
+
+    path = folder / FILE_NAME
+    if path.exists():
+        raise UsageError(f"{path} exists; edit it, or choose another folder")
+    (folder / "notebooks").mkdir(parents=True, exist_ok=True)
+    path.write_text(TEMPLATE, encoding="utf-8")
+    (folder / ".gitignore").write_text("/outputs/\n/.lab/\n", encoding="utf-8")
+    line(f"{path}: edit the addresses, then: cd {folder} && runbook doctor --service api --environment production")
