@@ -11,11 +11,11 @@ from typing import Any
 from runbook_lib.analysis.claims import Given, found, ruled_out, untold
 from runbook_lib.analysis.thresholds import THRESHOLDS
 from runbook_lib.model import Evidence, Finding, Gap, Quantity, Role, Severity
-from runbook_lib.model.times import duration, from_epoch
+from runbook_lib.model.times import from_epoch
 from runbook_lib.model.units import format_value
 
-#: A slow command speaks about now when it ran within this time, seconds.
-_RECENT_SECONDS = 300.0
+#: A slow command speaks about now when it ran within this time, seconds: rates look back a minute, too.
+_RECENT_SECONDS = 60.0
 _LEAST_SPAN_SECONDS = 10.0
 
 
@@ -48,7 +48,7 @@ def _slow(slowlog: Given, latency: Given) -> list[Finding]:
     share = _blocked_share(commands)
     slowest = max(commands, key=lambda one: (one.seconds, one.name), default=None)
     ping = _ping(latency)
-    parts = [f"{len(commands)} slow commands in the last {duration(_RECENT_SECONDS)}"] if slowlog in given else []
+    parts = [f"{len(commands)} slow commands in the last minute"] if slowlog in given else []
     parts += [f"they block it for {format_value(share, 'ratio')} of the time"] if commands else []
     parts += [f"the slowest, {slowest.name}, took {format_value(slowest.seconds, 's')}"] if slowest else []
     parts += [f"PING takes {format_value(ping, 's')}"] if ping is not None else []

@@ -109,7 +109,8 @@ def _breach(
 def _kept(
     latency: Evidence, points: Points, over: Points, objective: Objective, limit: float, traffic: Given
 ) -> Finding:
-    level = recent_level(points)
+    median = recent_level(points)
+    level = median if median is not None and median < limit else points[-1][1]
     now = f"p{objective.target * 100:g} latency is {format_value(level, 's')}, within the objective of "
     now += format_value(limit, "s")
     if _too_few(traffic, points[0][0], points[-1][0]):
