@@ -5,12 +5,17 @@ The kernel's Python need not be the runner's: nothing of this project is importe
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import signal
 import sys
+import threading
+from typing import Any
 
 _PR_SET_PDEATHSIG = 1
+#: How an error that no cell saw reaches the runner.
+LOST_ERROR = "application/vnd.runbook.lost-error+json"
 
 
 def main() -> None:
@@ -25,9 +30,37 @@ def main() -> None:
     # The runner may ignore these (under nohup); a kernel must still be interruptible.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    tell_lost_errors()
     from ipykernel import kernelapp
 
     kernelapp.launch_new_instance()
+
+
+def tell_lost_errors() -> None:
+    """Report errors that end a thread or a task unseen; by itself Python only prints them, and the cell succeeds."""
+    in_thread, in_task = threading.excepthook, asyncio.BaseEventLoop.default_exception_handler
+
+    def thread_failed(lost: threading.ExceptHookArgs) -> None:
+        in_thread(lost)
+        _tell(lost.exc_type.__name__, str(lost.exc_value), "thread")
+
+    def task_failed(loop: asyncio.BaseEventLoop, context: dict[str, Any]) -> None:
+        in_task(loop, context)
+        error = context.get("exception")
+        if error is not None:
+            _tell(type(error).__name__, str(error), "task")
+
+    threading.excepthook = thread_failed
+    asyncio.BaseEventLoop.default_exception_handler = task_failed  # type: ignore[method-assign,assignment]
+
+
+def _tell(name: str, value: str, where: str) -> None:
+    from IPython.core.getipython import get_ipython
+
+    shell = get_ipython()
+    if shell is not None:
+        error = {"name": name, "value": value, "where": where}
+        shell.display_pub.publish({LOST_ERROR: error, "text/plain": f"lost in a {where}: {name}: {value}"})
 
 
 if __name__ == "__main__":

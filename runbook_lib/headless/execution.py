@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from runbook_lib.headless._kernel import LOST_ERROR
 from runbook_lib.headless.channels import Channels, Message
 from runbook_lib.headless.kernel import Kernel
 from runbook_lib.headless.outputs import CellOutputs
@@ -126,6 +127,7 @@ class Execution:
         self._began = time.monotonic()
         self._outputs: dict[str, CellOutputs] = {}
         self._displays: dict[str, CellOutputs] = {}
+        self._lost: list[str] = []
         self._filled: list[tuple[MutableMapping[str, Any], CellOutputs]] = []
 
     def run(self, cells: Sequence[MutableMapping[str, Any]], saved: Callable[[int], None]) -> Ending:
@@ -147,6 +149,8 @@ class Execution:
             ending = self._after(end, reply)
             saved(sum(outputs.bytes for outputs in self._outputs.values()))
         self._settle_outputs()
+        if ending.status is Status.SUCCEEDED and self._lost:
+            return Ending(Status.FAILED, f"an error that no cell saw: {self._lost[0]}")
         return ending
 
     def _settle_outputs(self) -> None:
@@ -283,12 +287,22 @@ class _Wait:
             if owner is not None:
                 owner.update(display_id, message.content)
             return
+        lost = (message.content.get("data") or {}).get(LOST_ERROR)
+        if isinstance(lost, Mapping):
+            self._lost(lost)
         # A thread of an earlier cell still writes under that cell's id.
         outputs = self._run._outputs.get(message.parent)
         if outputs is not None:
             outputs.message(message.kind, message.content, now)
             if display_id:
                 self._run._displays[display_id] = outputs
+
+    def _lost(self, lost: Mapping[str, Any]) -> None:
+        told = f"{lost.get('name')} in a {lost.get('where')}: {lost.get('value')}"
+        told = self._run._redactor.text(told)[:500]
+        self._run._lost.append(told)
+        note = {"text": f"an error that no cell saw: {told}", "important": True}
+        self._run._record.journal.append("note", note, actor="runner")
 
     def _press(self, now: float) -> None:
         """End the cell from outside when something asks for it, harder the longer it takes."""

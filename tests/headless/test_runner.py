@@ -209,3 +209,71 @@ def test_a_path_with_braces_is_only_a_path(tmp_path: Path) -> None:
     folder.mkdir()
     result = execute(notebook(folder / "tiny.ipynb", "1"), archive=str(tmp_path / "archive"))
     assert 0 == result.exit_code
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        pytest.param(
+            "import threading\nt = threading.Thread(target=lambda: 1 / 0)\nt.start()\nt.join()", "thread", id="thread"
+        ),
+        pytest.param(
+            "import asyncio, gc\nasync def fail():\n    1 / 0\nt = asyncio.ensure_future(fail())\n"
+            "await asyncio.sleep(0.1)\ndel t\ngc.collect()\nNone",
+            "task",
+            id="task",
+        ),
+    ],
+)
+def test_an_error_that_no_cell_saw_fails_the_run(tmp_path: Path, source: str, told: str) -> None:
+    """An error that ends a thread or a task unseen is no success."""
+    path = notebook(tmp_path / "tiny.ipynb", source, "2")
+    result = execute(path, archive=str(tmp_path / "archive"))
+    assert (Status.FAILED, 1) == (result.status, result.exit_code)
+    assert f"ZeroDivisionError in a {told}: division by zero" in result.reason
+    assert {"one": "ok", "two": "ok"} == statuses(record_of(tmp_path / "archive"))
+
+
+def test_a_flood_changes_nothing_but_its_own_length(tmp_path: Path) -> None:
+    """Output far beyond the bounds neither fails the run nor fills the record."""
+    flood = "import sys\nfor i in range(20_000):\n    sys.stdout.write(f'\\r{i}')\n    sys.stdout.flush()\n"
+    path = notebook(tmp_path / "tiny.ipynb", f"{flood}print()", "for i in range(400_000): print(i)", "print('after')")
+    result = execute(path, archive=str(tmp_path / "archive"))
+    assert (Status.SUCCEEDED, 0) == (result.status, result.exit_code)
+    assert "19999\n" == outputs(result.record, "one")[0]["text"]
+    assert str(outputs(result.record, "two")[0]["text"]).endswith("\n399999\n")
+    assert "after\n" == outputs(result.record, "three")[0]["text"]
+    assert sum(one.stat().st_size for one in result.record.rglob("*")) < 6_000_000
+
+
+def test_a_runner_that_fails_itself_says_so(tmp_path: Path) -> None:
+    """When the runner breaks, the kernel is ended and the record sealed as unknown."""
+
+    def broken(_cell: str, status: str) -> None:
+        if status == "ok":
+            raise ValueError("the terminal is gone")
+
+    with pytest.raises(ValueError, match="the terminal is gone"):
+        execute(notebook(tmp_path / "tiny.ipynb", "1"), archive=str(tmp_path / "archive"), progress=broken)
+    record = record_of(tmp_path / "archive")
+    assert (True, Status.UNKNOWN) == (record.sealed, record.status)
+    assert "ValueError: the terminal is gone" in record.reason
+
+
+def test_secrets_of_the_environment_are_masked_in_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret that the catalogue names is found wherever a cell prints it."""
+    monkeypatch.setenv("CANARY", "correct-horse-battery")
+    (tmp_path / "runbook.toml").write_text(
+        '[services.api]\ndescription = "x"\nowner = "x"\nobjectives = {}\nworkload = {}\n'
+        '[environments.lab]\n[environments.lab.grafana]\nurl = "http://127.0.0.1:1"\ntoken = "env:CANARY"\n'
+    )
+    source = "import os, base64\nprint(os.environ['CANARY'])\nbase64.b64encode(os.environ['CANARY'].encode()).decode()"
+    path = notebook(
+        tmp_path / "tiny.ipynb", source, "raise ValueError(os.environ['CANARY'])", parameters='environment: str = "lab"'
+    )
+    result = execute(path, catalog=tmp_path / "runbook.toml", archive=str(tmp_path / "archive"))
+    assert Status.FAILED is result.status
+    for one in result.record.rglob("*"):
+        if one.is_file():
+            assert b"correct-horse-battery" not in one.read_bytes(), one
+            assert b"Y29ycmVjdC1ob3JzZS1iYXR0ZXJ5" not in one.read_bytes(), one
