@@ -97,6 +97,15 @@ def test_the_verdict_is_on_the_first_screen_of_a_phone(browser: Any, page_file: 
     page.close()
 
 
+def test_paper_is_wide_enough(browser: Any, page_file: Path) -> None:
+    """On A4 paper nothing is cut off at the right."""
+    page = browser.new_page(viewport={"width": 794, "height": 1123})
+    page.goto(page_file.as_uri())
+    page.emulate_media(media="print")
+    assert 794 >= page.evaluate("document.documentElement.scrollWidth")
+    page.close()
+
+
 def test_dark_and_print(browser: Any, page_file: Path) -> None:
     """The page is dark where the reader's system is, and white on paper with every fold open."""
     page = browser.new_page(color_scheme="dark")
