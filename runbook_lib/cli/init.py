@@ -11,7 +11,8 @@ from runbook_lib.cli.output import line
 
 app = typer.Typer(rich_markup_mode=None)
 
-TEMPLATE = '''# The service catalogue. Names of secrets stand here (env:NAME, file:PATH, k8s:namespace/name/key), never values.
+TEMPLATE = '''# The service catalogue.
+# Secrets stand here by name (env:NAME, file:PATH, k8s:namespace/name/key), never by value.
 
 [services.api]
 description = "what it does, in one sentence"
