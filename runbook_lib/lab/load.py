@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 LOG = logging.getLogger("load")
-BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0)
+BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0)
 TIMEOUT_SECONDS = 5.0
 MAX_IN_FLIGHT = 400
 MAX_RATE = 500.0

@@ -19,6 +19,7 @@ PERIOD_SECONDS = 0.1
 # Below this a look costs more than it corrects; the overshoot is paid back by the next period.
 _SHORTEST_LOOK_SECONDS = 0.002
 _CPUCLOCK_SCHED = 2
+_GOLDEN_RATIO = 0.618034  # its multiples spread evenly, however many there are
 _NANOSECONDS = 1_000_000_000
 
 
@@ -36,6 +37,7 @@ class Quota:
     periods: int = 0
     throttled_periods: int = 0
     throttled_seconds: float = 0.0
+    _phase_seconds: float = 0.0
     _period_end: float = 0.0
     _used_at_start: float = 0.0
     _allowance_seconds: float = 0.0
@@ -58,6 +60,7 @@ class Throttle:
         self._quotas: dict[int, Quota] = {}
         self._changed = threading.Condition()
         self._closed = False
+        self._added = 0
         self._thread = threading.Thread(target=self._run, name="throttle", daemon=True)
         self._thread.start()
 
@@ -71,6 +74,9 @@ class Throttle:
             raise ValueError(f"a CPU limit must be positive, not {limit_cores}")
         quota = Quota(pid, limit_cores)
         with self._changed:
+            # Periods that began together would let all throttled groups loose at once on the same few cores.
+            self._added += 1
+            quota._phase_seconds = self._added * _GOLDEN_RATIO % 1.0 * PERIOD_SECONDS
             _begin_period(quota, time.monotonic(), cpu_seconds(pid) or 0.0)
             self._quotas[pid] = quota
             self._changed.notify()
@@ -145,8 +151,8 @@ def _look(quota: Quota, now: float) -> float:
 
 
 def _begin_period(quota: Quota, now: float, used: float, debt_seconds: float = 0.0) -> None:
-    # All groups share the period's bounds, so that one wake-up serves them all.
-    quota._period_end = (now // PERIOD_SECONDS + 1) * PERIOD_SECONDS
+    started = (now - quota._phase_seconds) // PERIOD_SECONDS * PERIOD_SECONDS + quota._phase_seconds
+    quota._period_end = started + PERIOD_SECONDS
     quota._used_at_start = used
     quota._allowance_seconds = quota.limit_cores * PERIOD_SECONDS - debt_seconds
 

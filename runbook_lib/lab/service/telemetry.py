@@ -15,8 +15,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 if TYPE_CHECKING:
     from psycopg_pool import ConnectionPool
 
-# 0.2 s is the objective's bound: the share of fast requests must be readable without interpolation.
-LATENCY_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0)
+# 0.2 s is the objective's bound: the share of fast requests must be readable without interpolation. 0.15 keeps a
+# quantile that is well below the bound from being drawn up to it.
+LATENCY_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0)
 DEPENDENCIES = ("postgres", "redis", "payments")
 CONTENT_TYPE = prometheus_client.CONTENT_TYPE_LATEST
 
