@@ -10,6 +10,7 @@ from runbook_lib import catalog as catalogues
 from runbook_lib.errors import CatalogError, ParameterError, UsageError
 from runbook_lib.headless.execution import Limits
 from runbook_lib.headless.kernel import NATIVE
+from runbook_lib.headless.lean import without_grammar
 from runbook_lib.headless.parameters import Parameters, Value
 from runbook_lib.headless.session import Request, RunResult, Session, find_catalog
 from runbook_lib.headless.stop import StopRequest
@@ -118,9 +119,10 @@ def _known(found: Path | None, values: Mapping[str, Value]) -> None:
 
 
 def _drive(notebook: Path, declared: Parameters, values: Mapping[str, Value], begun: Session) -> None:
-    import nbformat
-    from papermill.exceptions import PapermillExecutionError
-    from papermill.execute import execute_notebook
+    with without_grammar():
+        import nbformat
+        from papermill.exceptions import PapermillExecutionError
+        from papermill.execute import execute_notebook
 
     # Given as content: papermill would fill braces in a path with parameters.
     content = nbformat.reads(notebook.read_text(encoding="utf-8"), as_version=4)  # type: ignore[no-untyped-call]
