@@ -24,6 +24,7 @@ from runbook_lib.record.event import DURABLE, KINDS, NO_EVENT, Event, chain_memb
 MAX_DATA_BYTES = 8 * 2**20
 #: Name of the file beside the journal whose space is given back when the disk is full.
 RESERVE = ".reserve"
+_PIXELS = ("image/png", "image/jpeg")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _BLOCK = 65536
 
@@ -135,12 +136,12 @@ class Journal:
         """
         if kind not in KINDS:
             raise UnknownNameError("event kind", kind, KINDS, "docs/record-format.md")
-        content = self._content(data)
+        clean, content = self._content(data)
         with self._locked() as descriptor:
             last = self._end(descriptor)
             if last.kind == "sealed":
                 raise RecordError(f"{self.path}: the record is sealed; nothing can be added")
-            event = self._write(descriptor, kind, content, cell, actor)
+            event = self._write(descriptor, kind, clean, content, cell, actor)
             if durable or kind in DURABLE:
                 self._sync(descriptor)
         return event
@@ -192,10 +193,12 @@ class Journal:
             # Writers hold the lock until the line is whole: whoever began this one is dead.
             self._disk.truncate(descriptor, self._last.size)
             note = {"dropped_bytes": len(torn), "dropped_digest": digest_bytes(torn)}
-            self._write(descriptor, "recovered", canonical(note), "", "journal")
+            self._write(descriptor, "recovered", note, canonical(note), "", "journal")
         return self._last
 
-    def _write(self, descriptor: int, kind: str, content: bytes, cell: str, actor: str) -> Event:
+    def _write(
+        self, descriptor: int, kind: str, clean: Mapping[str, Any], content: bytes, cell: str, actor: str
+    ) -> Event:
         last, ts = self._last, rfc3339(utc_now())
         # After a reboot the clock starts anew; the order then comes from seq alone.
         mono_ns = max(last.mono_ns, time.monotonic_ns() - self._base_ns)
@@ -212,7 +215,7 @@ class Journal:
         )
         self._put(descriptor, line + b"\n", last.size)
         self._last = _Last(last.size + len(line) + 1, last.seq + 1, own, mono_ns, kind)
-        return parse(line)
+        return Event(last.seq + 1, ts, mono_ns, self.run_id, actor, kind, cell, clean, last.hash, own)
 
     def _put(self, descriptor: int, content: bytes, size: int) -> None:
         try:
@@ -231,24 +234,39 @@ class Journal:
         except OSError as error:
             raise RecordError(f"{self.path}: cannot be brought to the disk: {error.strerror}") from error
 
-    def _content(self, data: Mapping[str, Any]) -> bytes:
-        clean = self.redactor.data(dict(data)) if self.redactor else data
+    def _content(self, data: Mapping[str, Any]) -> tuple[Mapping[str, Any], bytes]:
+        """The data as it is written, and its canonical form."""
+        clean = self._clean(data)
         try:
             content = canonical(clean)
         except ValueError:
-            content = canonical(plain(clean))
+            clean = plain(clean)
+            content = canonical(clean)
         if len(content) > MAX_DATA_BYTES:
-            return canonical({"omitted_bytes": len(content), "omitted_digest": digest_bytes(content)})
-        return content
+            clean = {"omitted_bytes": len(content), "omitted_digest": digest_bytes(content)}
+            content = canonical(clean)
+        return clean, content
+
+    def _clean(self, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        if self.redactor is None:
+            return data
+        bundle = data.get("data")
+        # Pixels hold no text: a picture's base64 is not searched, and so cannot be broken by a chance match either.
+        pictures = {mime: bundle[mime] for mime in _PIXELS if mime in bundle} if isinstance(bundle, Mapping) else {}
+        if not pictures or not isinstance(bundle, Mapping):
+            return dict(self.redactor.data(dict(data)))
+        rest = {mime: value for mime, value in bundle.items() if mime not in pictures}
+        cleaned = self.redactor.data({**data, "data": rest})
+        return {**cleaned, "data": {**cleaned["data"], **pictures}}
 
 
 def last_line(descriptor: int, size: int) -> tuple[bytes, int, bytes]:
     """The last whole line of a file, where it starts, and what follows its newline (a torn line)."""
-    tail, start = b"", size
+    tail, start, step = b"", size, _BLOCK
     while start > 0 and tail.count(b"\n") < 2:
-        step = min(_BLOCK, start)
-        start -= step
-        tail = os.pread(descriptor, step, start) + tail
+        begin = max(0, start - step)
+        tail = os.pread(descriptor, start - begin, begin) + tail
+        start, step = begin, step * 2
     whole, newline, torn = tail.rpartition(b"\n")
     if not newline:
         return b"", 0, torn

@@ -72,12 +72,13 @@ def finish(folder: RecordFolder, ended: dict[str, Any], *, actor: str, sign: Sig
             seal = digest_bytes(_bind(folder, sealed, sign))
             if seal not in {link.seal for link in chain.links}:
                 chain.append("sealed", run_id=folder.run_id, path=str(final.relative_to(archive)), seal=seal)
-            folder.release()
-            folder.disk.remove(folder.path / LOCK)
             folder.disk.rename(folder.path, final)
             folder.disk.sync_folder(final.parent)
     except OSError as error:
         raise RecordError(f"{folder.path}: cannot be sealed: {error.strerror}") from error
+    # Only now: as long as the folder is partial, its lock keeps a recovery away.
+    folder.disk.remove(final / LOCK)
+    folder.release()
     return final
 
 

@@ -89,7 +89,23 @@ def test_each_event_names_the_one_before(journal: Journal) -> None:
 )
 def test_what_json_cannot_hold(journal: Journal, given: object, kept: object) -> None:
     """A value that JSON cannot hold becomes null or text; the event is never lost over it."""
-    assert kept == journal.append("note", {"value": given}).data["value"]
+    journal.append("note", {"value": given})
+    assert kept == events(journal)[-1].data["value"]
+
+
+def test_the_returned_event_is_the_written_one(journal: Journal) -> None:
+    """append returns what a reader of the file will see."""
+    event = journal.append("note", {"text": "x", "numbers": [1, 2.5]}, cell="c")
+    assert event == events(journal)[-1]
+
+
+def test_a_picture_is_not_searched_for_secrets(tmp_path: Path) -> None:
+    """A PNG passes untouched beside text that is masked."""
+    redactor = Redactor([Secret("hunter2-canary")])
+    journal = Journal.create(tmp_path / "e.jsonl", run_id="r-1", genesis={}, redactor=redactor)
+    bundle = {"image/png": "iVBORpassword=abcdef", "text/plain": "password=abcdef"}
+    kept = journal.append("cell.output", {"type": "display_data", "data": bundle}).data["data"]
+    assert ("iVBORpassword=abcdef", "password=[redacted]") == (kept["image/png"], kept["text/plain"])
 
 
 def test_unknown_kind_is_refused(journal: Journal) -> None:
