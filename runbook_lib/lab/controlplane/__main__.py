@@ -17,6 +17,7 @@ from uvicorn import Config, Server
 from runbook_lib.lab.controlplane.access import read_tokens
 from runbook_lib.lab.controlplane.cluster import Cluster
 from runbook_lib.lab.controlplane.listener import Listener, context_in
+from runbook_lib.lab.controlplane.store import HISTORY_EVENTS
 
 ADMIN_GROUP = "system:masters"
 
@@ -30,6 +31,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--dir", type=Path, required=True, help="folder for tokens.csv and admin.kubeconfig")
     parser.add_argument("--token-file", type=Path, help="users; default DIR/tokens.csv")
     parser.add_argument("--no-controllers", action="store_true", help="serve objects only; nothing acts on them")
+    parser.add_argument(
+        "--history-events", type=int, default=HISTORY_EVENTS, help="changes that a watch can start behind"
+    )
     arguments = parser.parse_args(argv)
     directory: Path = arguments.dir
     directory.mkdir(parents=True, mode=0o700, exist_ok=True)
@@ -37,13 +41,13 @@ def main(argv: list[str] | None = None) -> int:
     if not token_file.exists():
         write_private(token_file, f'{secrets.token_hex(16)},admin,admin,"{ADMIN_GROUP}"\n')
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    return asyncio.run(serve(arguments.port, directory, token_file, controllers=not arguments.no_controllers))
+    cluster = Cluster(read_tokens(token_file), arguments.history_events)
+    return asyncio.run(serve(cluster, arguments.port, directory, controllers=not arguments.no_controllers))
 
 
-async def serve(port: int, directory: Path, token_file: Path, *, controllers: bool = True) -> int:
+async def serve(cluster: Cluster, port: int, directory: Path, *, controllers: bool = True) -> int:
     """Serve on a loopback port until a signal ends it."""
-    tokens = read_tokens(token_file)
-    cluster = Cluster(tokens)
+    tokens = cluster.server.tokens
     config = Config(
         cluster.server,
         log_level="warning",

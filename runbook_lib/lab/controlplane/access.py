@@ -121,7 +121,7 @@ def _covers(rule: dict[str, Any], wanted: Attributes) -> bool:
     if wanted.path:
         urls = rule.get("nonResourceURLs") or []
         return any(
-            url == wanted.path or url == "*" or (url.endswith("*") and wanted.path.startswith(url[:-1])) for url in urls
+            url in (wanted.path, "*") or (url.endswith("*") and wanted.path.startswith(url[:-1])) for url in urls
         )
     if not _any(rule.get("apiGroups"), wanted.group):
         return False
@@ -134,4 +134,4 @@ def _covers(rule: dict[str, Any], wanted: Attributes) -> bool:
 
 
 def _any(values: list[str] | None, wanted: str) -> bool:
-    return bool(values) and ("*" in values or wanted in values)
+    return bool({"*", wanted} & set(values or ()))

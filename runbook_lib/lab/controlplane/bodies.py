@@ -108,7 +108,8 @@ def check_kind(item: Object, expected: Kind) -> None:
 
 def unrecognized(expected: Kind) -> str:
     """How the server begins to complain about a body without form."""
-    return f"the object provided is unrecognized (must be of type {expected.kind}): couldn't get version/kind; json parse error: "
+    what = f"the object provided is unrecognized (must be of type {expected.kind})"
+    return f"{what}: couldn't get version/kind; json parse error: "
 
 
 def read_delete_options(body: bytes, content_type: str, query: dict[str, str]) -> Object:
@@ -117,10 +118,7 @@ def read_delete_options(body: bytes, content_type: str, query: dict[str, str]) -
     Raises:
         ApiError: 400, 422.
     """
-    if body.strip():
-        options = _options_of(body, content_type)
-    else:
-        options = _options_in(query)
+    options = _options_of(body, content_type) if body.strip() else _options_in(query)
     policy, orphan = options.get("propagationPolicy"), options.get("orphanDependents")
     if policy not in (None, "Background", "Foreground", "Orphan"):
         known = '"Foreground", "Background", "Orphan", "nil"'

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from runbook_lib.lab.controlplane import bootstrap
-from runbook_lib.lab.controlplane.access import User, read_tokens
+from runbook_lib.lab.controlplane.access import User
 from runbook_lib.lab.controlplane.controllers.budgets import BudgetController
 from runbook_lib.lab.controlplane.controllers.collector import GarbageCollector
 from runbook_lib.lab.controlplane.controllers.deployments import DeploymentController
@@ -18,7 +16,7 @@ from runbook_lib.lab.controlplane.controllers.runner import Runner
 from runbook_lib.lab.controlplane.controllers.scheduler import Scheduler
 from runbook_lib.lab.controlplane.resources import Resources
 from runbook_lib.lab.controlplane.server import Server
-from runbook_lib.lab.controlplane.store import Store
+from runbook_lib.lab.controlplane.store import HISTORY_EVENTS, Store
 
 CONTROLLERS = (
     NamespaceController,
@@ -38,19 +36,15 @@ class Cluster:
 
     Args:
         tokens: users by bearer token.
+        history_events: changes that a watch can start behind.
 
     Attributes:
         server: the ASGI application.
         runner: the controllers; started by whoever owns the event loop.
     """
 
-    def __init__(self, tokens: dict[str, User]) -> None:
-        self.resources = Resources(Store())
+    def __init__(self, tokens: dict[str, User], history_events: int = HISTORY_EVENTS) -> None:
+        self.resources = Resources(Store(history_events))
         bootstrap.populate(self.resources)
         self.server = Server(self.resources, tokens)
         self.runner = Runner(self.resources, [controller(self.resources) for controller in CONTROLLERS])
-
-
-def load_tokens(path: Path) -> dict[str, User]:
-    """Users of a token file."""
-    return read_tokens(path)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from uvicorn import Config, Server
 
@@ -76,14 +78,15 @@ class Listener:
             connection.close()  # a client that broke off its handshake
 
     def _protocol(self) -> asyncio.Protocol:
-        kind: type[asyncio.Protocol] = self._config.http_protocol_class  # type: ignore[assignment]
-        return kind(config=self._config, server_state=self._server.server_state, app_state={})  # type: ignore[call-arg]
+        make: Any = self._config.http_protocol_class
+        made: asyncio.Protocol = make(config=self._config, server_state=self._server.server_state, app_state={})
+        return made
 
 
 async def _peek(loop: asyncio.AbstractEventLoop, connection: socket.socket) -> bytes:
     """The first byte, left in the socket's buffer."""
     ready: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(connection, lambda: ready.done() or ready.set_result(None))
+    loop.add_reader(connection, _finish, ready)
     try:
         await ready
     finally:
@@ -91,12 +94,16 @@ async def _peek(loop: asyncio.AbstractEventLoop, connection: socket.socket) -> b
     return connection.recv(1, socket.MSG_PEEK)
 
 
-def context_in(directory: Path, write: object) -> tuple[ssl.SSLContext, str]:
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def context_in(directory: Path, write: Callable[[Path, str], None]) -> tuple[ssl.SSLContext, str]:
     """TLS settings and the certificate as PEM, from ``tls.crt`` and ``tls.key`` in a folder, made when missing."""
     certificate_file, key_file = directory / "tls.crt", directory / "tls.key"
     if not (certificate_file.exists() and key_file.exists()):
         pem, key = certificate.make("runbook lab")
-        assert callable(write)
         write(certificate_file, pem)
         write(key_file, key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

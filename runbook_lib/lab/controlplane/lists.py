@@ -24,13 +24,13 @@ class Lists:
         self._store = store
         self._snapshots: OrderedDict[str, list[Object]] = OrderedDict()
 
-    def list(self, kind: Kind, namespace: str, query: Mapping[str, str]) -> tuple[list[Object] | None, Object]:
+    def read(self, kind: Kind, namespace: str, query: Mapping[str, str]) -> tuple[list[Object] | None, Object]:
         """Objects of one page and the list's metadata.
 
-        There are none, but not null, in an empty namespace; null is what the server says when the selectors left nothing.
+        An empty namespace has no objects; None, which becomes null, is what selectors leave when they match nothing.
 
         Raises:
-            ApiError: 400 for a wrong selector, limit or token, 410 for a token that is too old, 504 for a version to come.
+            ApiError: 400 for a wrong selector or token, 410 for a token that is too old, 504 for a version to come.
         """
         self._check_version(query)
         if query.get("continue"):

@@ -280,7 +280,8 @@ class Resources:
             if subresource:
                 raise status.not_found(kind, name)
             if metadata.get("uid"):
-                why = f"uid mismatch: the provided object specified uid {metadata['uid']}, and no existing object was found"
+                given = f"the provided object specified uid {metadata['uid']}"
+                why = f"uid mismatch: {given}, and no existing object was found"
                 raise status.conflict(kind, name, why)
             return self._apply_new(kind, namespace, config, manager, write), True
         live = strategy.shown(kind, live)

@@ -69,48 +69,48 @@ def _holds(labels: Mapping[str, Any], key: str, operator: str, values: list[str]
 
 
 def _parse(text: str) -> list[tuple[str, str, list[str]]]:
-    tokens = TOKEN.findall(text)
-    if "".join(tokens) != re.sub(r"\s", "", text):
+    words = TOKEN.findall(text)
+    if "".join(words) != re.sub(r"\s", "", text):
         raise bad_request(f"unable to parse requirement: {text}")
     terms: list[tuple[str, str, list[str]]] = []
     position = 0
 
     def take(expected: str = "") -> str:
         nonlocal position
-        token = tokens[position] if position < len(tokens) else ""
-        if expected and token != expected:
+        word = words[position] if position < len(words) else ""
+        if expected and word != expected:
             raise bad_request(
-                f"found '{token}', expected: ',' or 'end of string'"
+                f"found '{word}', expected: ',' or 'end of string'"
                 if expected == ","
-                else f"unable to parse requirement: found '{token}' expected: '{expected}'"
+                else f"unable to parse requirement: found '{word}' expected: '{expected}'"
             )
         position += 1
-        return token
+        return word
 
     def values() -> list[str]:
         take("(")
-        found = []
+        found: list[str] = []
         while True:
-            token = take()
-            if token == ")":
+            word = take()
+            if word == ")":
                 return found
-            if token in ("", "("):
-                raise bad_request(f"unable to parse requirement: found '{token}', expected: ',', ')' or identifier")
-            if token != ",":
-                found.append(_value(token))
+            if word in ("", "("):
+                raise bad_request(f"unable to parse requirement: found '{word}', expected: ',', ')' or identifier")
+            if word != ",":
+                found.append(_value(word))
 
-    while position < len(tokens):
-        token = take()
-        if token == "!":
+    while position < len(words):
+        word = take()
+        if word == "!":
             terms.append((_key(take()), "!", []))
         else:
-            key = _key(token)
-            operator = tokens[position] if position < len(tokens) else ","
+            key = _key(word)
+            operator = words[position] if position < len(words) else ","
             if operator == ",":
                 terms.append((key, "exists", []))
             elif operator in ("=", "==", "!="):
                 take()
-                found = tokens[position] if position < len(tokens) and tokens[position] != "," else ""
+                found = words[position] if position < len(words) and words[position] != "," else ""
                 position += bool(found)
                 terms.append((key, "notin" if operator == "!=" else "in", [_value(found)]))
             elif operator in ("in", "notin"):
@@ -123,9 +123,9 @@ def _parse(text: str) -> list[tuple[str, str, list[str]]]:
                 raise bad_request(
                     f"unable to parse requirement: found '{operator}', expected: in, notin, =, ==, !=, gt, lt"
                 )
-        if position < len(tokens):
+        if position < len(words):
             take(",")
-            if position == len(tokens):
+            if position == len(words):
                 raise bad_request("found '', expected: identifier after ','")
     return terms
 
@@ -134,26 +134,26 @@ LABEL_KEY = re.compile(r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z
 LABEL_VALUE = re.compile(r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")
 
 
-def _key(token: str) -> str:
-    if not LABEL_KEY.match(token):
+def _key(word: str) -> str:
+    if not LABEL_KEY.match(word):
         raise bad_request(
-            f'unable to parse requirement: <nil>: Invalid value: "{token}": name part must consist of '
+            f'unable to parse requirement: <nil>: Invalid value: "{word}": name part must consist of '
             "alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character "
             "(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
             "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
         )
-    return token
+    return word
 
 
-def _value(token: str) -> str:
-    if not LABEL_VALUE.match(token):
+def _value(word: str) -> str:
+    if not LABEL_VALUE.match(word):
         raise bad_request(
-            f'unable to parse requirement: values[0][]: Invalid value: "{token}": a valid label must be an '
+            f'unable to parse requirement: values[0][]: Invalid value: "{word}": a valid label must be an '
             "empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with "
             "an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation "
             "is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
         )
-    return token
+    return word
 
 
 SELECTABLE: dict[str, dict[str, str]] = {

@@ -54,8 +54,8 @@ class Server:
         except Exception:
             # A defect of this server; the client learns no more than that, and the log has the rest.
             logger.exception("%s %s", request.method, request.url.path)
-            error = ApiError(500, "InternalError", "Internal error occurred: see the server's log", {})
-            response = _json(error.body(), 500)
+            defect = ApiError(500, "InternalError", "Internal error occurred: see the server's log", {})
+            response = _json(defect.body(), 500)
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
@@ -106,44 +106,51 @@ class Server:
             why = f'User "{user.name}" cannot {wanted.verb} path "{wanted.path}"'
             raise ApiError(403, "Forbidden", f"forbidden: {why}", {})
         scope = f'in the namespace "{wanted.namespace}"' if wanted.namespace else "at the cluster scope"
-        why = f'User "{user.name}" cannot {wanted.verb} resource "{wanted.full_resource}" in API group "{wanted.group}" {scope}'
+        what = f'resource "{wanted.full_resource}" in API group "{wanted.group}"'
+        why = f'User "{user.name}" cannot {wanted.verb} {what} {scope}'
         raise status.forbidden(wanted.group, wanted.resource, wanted.name, why)
 
     # Paths without objects
 
     def _other(self, request: Request, path: str) -> Response:
         accept = requests.parse_accept(request.headers.get("accept", ""))
-        aggregated = list(proxy.aggregated(self.resources))
         parts = path.strip("/").split("/")
         match parts:
             case ["version"]:
                 return _json(discovery.VERSION)
             case ["readyz" | "livez" | "healthz", *_]:
                 return PlainTextResponse("ok")
-            case ["api"]:
-                if accept.shape == "APIGroupDiscoveryList":
-                    return _discovery(discovery.aggregated_discovery([""], []))
-                return _json(discovery.core_versions(request.url.netloc))
-            case ["apis"]:
-                if accept.shape == "APIGroupDiscoveryList":
-                    names = [name for name in discovery.group_versions() if name]
-                    return _discovery(discovery.aggregated_discovery(names, aggregated))
-                return _json(discovery.group_list(aggregated))
-            case ["api", "v1"]:
-                return _json(discovery.resource_list("", "v1"))
-            case ["apis", group] if group in discovery.group_versions() or group in dict(aggregated):
-                versions = discovery.group_versions().get(group) or [dict(aggregated)[group]]
-                return _json({"kind": "APIGroup", "apiVersion": "v1", **discovery.group(group, versions)})
-            case ["apis", group, version] if version in discovery.group_versions().get(group, []):
-                return _json(discovery.resource_list(group, version))
-            case ["apis", group, version] if (group, version) in aggregated:
-                return _json(discovery.metrics_resource_list())
             case ["openapi", "v3"]:
                 return _json(discovery.openapi_index())
             case ["openapi", "v3", "api", "v1"]:
                 return _json(discovery.openapi_document("", "v1"))
             case ["openapi", "v3", "apis", group, version] if version in discovery.group_versions().get(group, []):
                 return _json(discovery.openapi_document(group, version))
+            case ["api" | "apis", *_]:
+                return self._discover(parts, accept, request.url.netloc)
+        return PlainTextResponse("404 page not found\n", 404)
+
+    def _discover(self, parts: list[str], accept: Accept, address: str) -> Response:
+        aggregated = list(proxy.aggregated(self.resources))
+        groups = discovery.group_versions()
+        match parts:
+            case ["api"] if accept.shape == "APIGroupDiscoveryList":
+                return _discovery(discovery.aggregated_discovery([""], []))
+            case ["api"]:
+                return _json(discovery.core_versions(address))
+            case ["apis"] if accept.shape == "APIGroupDiscoveryList":
+                return _discovery(discovery.aggregated_discovery(filter(None, groups), aggregated))
+            case ["apis"]:
+                return _json(discovery.group_list(aggregated))
+            case ["api", "v1"]:
+                return _json(discovery.resource_list("", "v1"))
+            case ["apis", group] if group in groups or group in dict(aggregated):
+                versions = groups.get(group) or [dict(aggregated)[group]]
+                return _json({"kind": "APIGroup", "apiVersion": "v1", **discovery.group(group, versions)})
+            case ["apis", group, version] if version in groups.get(group, []):
+                return _json(discovery.resource_list(group, version))
+            case ["apis", group, version] if (group, version) in aggregated:
+                return _json(discovery.metrics_resource_list())
         return PlainTextResponse("404 page not found\n", 404)
 
     # Reads
@@ -162,7 +169,7 @@ class Server:
             watch = Watch(self.resources.store, kind, target.namespace, query, accept.shape)
             return StreamingResponse(watch.lines(), media_type="application/json")
         if verb == "list":
-            items, metadata = self.lists.list(kind, target.namespace, query)
+            items, metadata = self.lists.read(kind, target.namespace, query)
             return _json(_listed(kind, items, metadata, accept, query))
         item = self._one(kind, target)
         return _json(_shaped(kind, item, accept, query))

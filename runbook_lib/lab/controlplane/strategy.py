@@ -337,7 +337,7 @@ def _finalizers(metadata: Object, options: Object) -> list[str]:
     if options.get("orphanDependents") is True:
         policy = "Orphan"
     wanted = {"Foreground": ["foregroundDeletion"], "Orphan": ["orphan"], "Background": []}
-    return kept + (wanted[policy] if policy in wanted else current)
+    return kept + wanted.get(str(policy), current)
 
 
 def reference(item: Object) -> Object:

@@ -34,7 +34,9 @@ class ApiServer:
         kind: ``emulated`` or ``real``.
     """
 
-    def __init__(self, kind: str, url: str, directory: Path, tokens: Mapping[str, str], processes: list[subprocess.Popen[bytes]]) -> None:
+    def __init__(
+        self, kind: str, url: str, directory: Path, tokens: Mapping[str, str], processes: list[subprocess.Popen[bytes]]
+    ) -> None:
         self.kind, self.url, self.directory = kind, url, directory
         self._tokens, self._processes = tokens, processes
         context = ssl.create_default_context()
@@ -42,12 +44,28 @@ class ApiServer:
         context.verify_mode = ssl.CERT_NONE
         self._client = httpx.Client(base_url=url, verify=context, trust_env=False, timeout=15.0)
 
-    def request(self, method: str, path: str, *, user: str = "admin", body: bytes | None = None,
-                headers: Mapping[str, str] | None = None) -> httpx.Response:  # fmt: skip
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        user: str = "admin",
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
         """Send one request as a user."""
         token = self._tokens.get(user, user)
-        return self._client.request(method, path, content=body, headers={
-            "authorization": f"Bearer {token}", "user-agent": "contract/1", "accept": "application/json", **(headers or {})})  # fmt: skip
+        return self._client.request(
+            method,
+            path,
+            content=body,
+            headers={
+                "authorization": f"Bearer {token}",
+                "user-agent": "contract/1",
+                "accept": "application/json",
+                **(headers or {}),
+            },
+        )
 
     def json(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> Any:
         """Send one JSON request as the administrator; the answer must be a success."""
@@ -88,15 +106,17 @@ class ApiServer:
 def write_tokens(directory: Path) -> dict[str, str]:
     """A token file with the tests' users."""
     tokens = {user: secrets.token_hex(16) for user in USERS}
-    lines = [f'{token},{user},uid-{user},"{USERS[user]}"' if USERS[user] else f"{token},{user},uid-{user}" for user, token in tokens.items()]
+    lines = [
+        f'{token},{user},uid-{user},"{USERS[user]}"' if USERS[user] else f"{token},{user},uid-{user}"
+        for user, token in tokens.items()
+    ]
     (directory / "tokens.csv").write_text("\n".join(lines) + "\n")
     return tokens
 
 
-def start_emulator(directory: Path, *, controllers: bool = True) -> ApiServer:
+def start_emulator(directory: Path, *flags: str) -> ApiServer:
     """Start the emulator on a free port."""
     tokens = write_tokens(directory)
-    flags = [] if controllers else ["--no-controllers"]
     command = [sys.executable, "-m", "runbook_lib.lab.controlplane", "--port", "0", "--dir", str(directory), *flags]
     with (directory / "emulator.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
@@ -120,23 +140,50 @@ def start_real(binary: str, directory: Path, *, controllers: bool = True) -> Api
             command = [binary, name, *(f"--{key}={value}" for key, value in flags.items())]
             processes.append(subprocess.Popen(command, stdout=log, stderr=log, cwd=directory, start_new_session=True))
 
-    start("etcd", {"data-dir": directory / "etcd", "listen-client-urls": f"http://127.0.0.1:{client}",
-                   "listen-peer-urls": f"http://127.0.0.1:{peer}"})  # fmt: skip
-    start("kube-apiserver", {
-        "etcd-servers": f"http://127.0.0.1:{client}", "bind-address": "127.0.0.1", "advertise-address": "127.0.0.1",
-        "secure-port": api, "cert-dir": directory / "certs", "token-auth-file": directory / "tokens.csv",
-        "authorization-mode": "RBAC", "service-cluster-ip-range": "10.96.0.0/16",
-        "service-account-issuer": "https://kubernetes.default.svc", "service-account-key-file": directory / "sa.key",
-        "service-account-signing-key-file": directory / "sa.key", "disable-admission-plugins": "ServiceAccount",
-        "endpoint-reconciler-type": "none",
-    })  # fmt: skip
+    start(
+        "etcd",
+        {
+            "data-dir": directory / "etcd",
+            "listen-client-urls": f"http://127.0.0.1:{client}",
+            "listen-peer-urls": f"http://127.0.0.1:{peer}",
+        },
+    )
+    start(
+        "kube-apiserver",
+        {
+            "etcd-servers": f"http://127.0.0.1:{client}",
+            "bind-address": "127.0.0.1",
+            "advertise-address": "127.0.0.1",
+            "secure-port": api,
+            "cert-dir": directory / "certs",
+            "token-auth-file": directory / "tokens.csv",
+            "authorization-mode": "RBAC",
+            "service-cluster-ip-range": "10.96.0.0/16",
+            "service-account-issuer": "https://kubernetes.default.svc",
+            "service-account-key-file": directory / "sa.key",
+            "service-account-signing-key-file": directory / "sa.key",
+            "disable-admission-plugins": "ServiceAccount",
+            "endpoint-reconciler-type": "none",
+        },
+    )
     server = ApiServer("real", url, directory, tokens, processes)
     _wait_ready(server)
     if controllers:
-        common = {"kubeconfig": directory / "admin.kubeconfig", "bind-address": "127.0.0.1", "leader-elect": "false",
-                  "authentication-skip-lookup": "true"}  # fmt: skip
-        start("kube-controller-manager", {**common, "secure-port": manager, "cert-dir": directory / "manager",
-                                          "service-account-private-key-file": directory / "sa.key"})  # fmt: skip
+        common = {
+            "kubeconfig": directory / "admin.kubeconfig",
+            "bind-address": "127.0.0.1",
+            "leader-elect": "false",
+            "authentication-skip-lookup": "true",
+        }
+        start(
+            "kube-controller-manager",
+            {
+                **common,
+                "secure-port": manager,
+                "cert-dir": directory / "manager",
+                "service-account-private-key-file": directory / "sa.key",
+            },
+        )
         start("kube-scheduler", {**common, "secure-port": scheduler, "cert-dir": directory / "scheduler"})
     return server
 
@@ -171,12 +218,18 @@ def _wait_ready(server: ApiServer) -> None:
 
 
 def _write_kubeconfig(path: Path, url: str, token: str) -> None:
-    path.write_text(json.dumps({
-        "apiVersion": "v1", "kind": "Config", "current-context": "lab",
-        "clusters": [{"name": "lab", "cluster": {"server": url, "insecure-skip-tls-verify": True}}],
-        "users": [{"name": "user", "user": {"token": token}}],
-        "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "user", "namespace": "default"}}],
-    }))  # fmt: skip
+    path.write_text(
+        json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "current-context": "lab",
+                "clusters": [{"name": "lab", "cluster": {"server": url, "insecure-skip-tls-verify": True}}],
+                "users": [{"name": "user", "user": {"token": token}}],
+                "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "user", "namespace": "default"}}],
+            }
+        )
+    )
     path.chmod(0o600)
 
 

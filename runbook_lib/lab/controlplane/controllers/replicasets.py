@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from runbook_lib.lab.controlplane import clock, selectors, tables
+from runbook_lib.lab.controlplane import cells, clock, selectors
 from runbook_lib.lab.controlplane.controllers import base
 from runbook_lib.lab.controlplane.controllers.runner import Key
 from runbook_lib.lab.controlplane.resources import Resources, Write
@@ -65,12 +65,14 @@ class ReplicaSetController:
                     found.append(pod)
                 else:
                     self._release(item, pod)
-            elif (
-                base.controller_of(pod) is None and matches(pod["metadata"].get("labels") or {}) and base.is_active(pod)
-            ):
-                if not item["metadata"].get("deletionTimestamp"):
-                    found.append(self._adopt(item, pod))
+            elif base.controller_of(pod) is None and self._wants(item, pod, matches):
+                found.append(self._adopt(item, pod))
         return found
+
+    @staticmethod
+    def _wants(item: Object, pod: Object, matches: selectors.Matcher) -> bool:
+        alive = base.is_active(pod) and not item["metadata"].get("deletionTimestamp")
+        return alive and matches(pod["metadata"].get("labels") or {})
 
     def _adopt(self, item: Object, pod: Object) -> Object:
         def change(target: Object) -> None:
@@ -140,7 +142,7 @@ def _worth(pod: Object) -> tuple[bool, int, bool, float, float]:
     phases = {"Pending": 0, "Unknown": 1, "Running": 2}
     restarts = sum(row.get("restartCount", 0) for row in pod["status"].get("containerStatuses") or [])
     born = clock.parse(pod["metadata"]["creationTimestamp"]).timestamp()
-    crashing = tables.pod_reason(pod) == "CrashLoopBackOff"
+    crashing = cells.pod_reason(pod) == "CrashLoopBackOff"
     return (
         bool(pod["spec"].get("nodeName")),
         phases.get(pod["status"].get("phase", ""), 1),

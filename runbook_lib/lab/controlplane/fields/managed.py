@@ -241,8 +241,6 @@ def _conflict_text(other: Manager, applier: Manager) -> str:
     text = f'conflict with "{other.name}"'
     if other.subresource:
         text += f' with subresource "{other.subresource}"'
-    if other.operation == "Update":
-        text += f" using {other.api_version}"
-    elif other.api_version != applier.api_version:
+    if other.operation == "Update" or other.api_version != applier.api_version:
         text += f" using {other.api_version}"
     return text

@@ -76,7 +76,7 @@ def fields_of(value: Any, kind: Type) -> FieldSet:
                 found.add(here)
                 continue
             walk(item, item_kind, item_field, here)
-            if kind.kind == "list" or (kind.kind == "map") or (isinstance(item, dict) and not item):
+            if kind.kind in ("list", "map") or (isinstance(item, dict) and not item):
                 found.add(here)
 
     walk(value, kind, None, ())

@@ -69,7 +69,7 @@ def not_any(value: Any) -> bool:
 def _rows(value: Any, kind: Type, field: Field | None) -> dict[str, tuple[Any, Type, Field | None, bool]]:
     if value is MISSING or value is None:
         return {}
-    return {element: (item, *rest) for element, item, *rest in items_of(value, kind, field)}  # type: ignore[misc]
+    return {element: (item, *rest) for element, item, *rest in items_of(value, kind, field)}
 
 
 def merge(live: Any, applied: Any, kind: Type, field: Field | None = None, atomic: bool = False) -> Any:

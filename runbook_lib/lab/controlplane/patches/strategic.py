@@ -36,18 +36,19 @@ def strategic_patch(target: Any, patch: Any, kind: Type) -> Any:
         if key.startswith(DELETE):
             name = key.removeprefix(DELETE)
             result[name] = [item for item in result.get(name) or [] if item not in value]
-    for key, value in patch.items():
-        if key.startswith("$"):
-            continue
-        if value is None:
+        elif value is None:
             result.pop(key, None)
-        else:
+        elif not key.startswith("$"):
             result[key] = _field(result.get(key), value, kind, key)
+    return _reordered(result, target or {}, patch, kind)
+
+
+def _reordered(result: dict[str, Any], target: dict[str, Any], patch: dict[str, Any], kind: Type) -> dict[str, Any]:
+    """Lists in the order that the patch's directives ask for."""
     for key, order in patch.items():
         name = key.removeprefix(ORDER)
         if key.startswith(ORDER) and result.get(name):
-            before = (target or {}).get(name) or []
-            result[name] = _ordered(result[name], order, before, _merge_key(kind, name))
+            result[name] = _ordered(result[name], order, target.get(name) or [], _merge_key(kind, name))
     return result
 
 

@@ -55,7 +55,7 @@ def _owners(owners: list[Object]) -> list[Cause]:
 
 def check_identity(live: Object, item: Object) -> list[Cause]:
     """Changes of what identifies an object; the server's two layers of rules both complain."""
-    causes = []
+    causes: list[Cause] = []
     for key in ("uid",):
         given = item["metadata"].get(key)
         if given and given != live["metadata"].get(key):
@@ -82,7 +82,7 @@ def name_problems(kind: Kind, name: str) -> list[str]:
 
 
 def _annotations(annotations: dict[str, str]) -> list[Cause]:
-    causes = []
+    causes: list[Cause] = []
     for key in sorted(annotations):
         causes.extend(
             names.wrong("metadata.annotations", key, problem) for problem in names.qualified_problems(key.lower())

@@ -159,8 +159,8 @@ def _probe(probe: Object, path: str) -> list[Cause]:
     handlers = [name for name in ("exec", "httpGet", "tcpSocket", "grpc") if name in probe]
     if not handlers:
         causes.append(names.required(path, "must specify a handler type"))
-    for name in handlers[1:]:
-        causes.append(names.forbidden(f"{path}.{name}", "may not specify more than 1 handler type"))
+    for handler in handlers[1:]:
+        causes.append(names.forbidden(f"{path}.{handler}", "may not specify more than 1 handler type"))
     port: Any = (probe.get("httpGet") or probe.get("tcpSocket") or {}).get("port")
     if isinstance(port, int) and not 1 <= port <= 65535:
         causes.append(names.wrong(f"{path}.{handlers[0]}.port", port, PORT_TEXT))

@@ -150,7 +150,7 @@ def _omitted(value: Any, field: Field) -> bool:
         field.type.kind in ZERO
         and field.type.kind != "quantity"
         and (value == ZERO[field.type.kind] or value is None)
-        and not (field.type.kind == "intstr")
+        and field.type.kind != "intstr"
     )
 
 

@@ -19,8 +19,8 @@ from typing import Any
 
 # OpenAPI document -> root kinds that the emulator serves.
 ROOTS = {
-    "api__v1": "Namespace Node Pod Service Endpoints ConfigMap Secret ServiceAccount Event ResourceQuota LimitRange Binding "
-    "Eviction",
+    "api__v1": "Namespace Node Pod Service Endpoints ConfigMap Secret ServiceAccount Event ResourceQuota LimitRange "
+    "Binding Eviction",
     "apis__apps__v1": "Deployment ReplicaSet Scale",
     "apis__autoscaling__v2": "HorizontalPodAutoscaler",
     "apis__batch__v1": "Job",
@@ -30,7 +30,8 @@ ROOTS = {
     "apis__networking.k8s.io__v1": "Ingress NetworkPolicy",
     "apis__policy__v1": "PodDisruptionBudget",
     "apis__rbac.authorization.k8s.io__v1": "Role RoleBinding ClusterRole ClusterRoleBinding",
-    "apis__authorization.k8s.io__v1": "SelfSubjectAccessReview SelfSubjectRulesReview SubjectAccessReview LocalSubjectAccessReview",
+    "apis__authorization.k8s.io__v1": "SelfSubjectAccessReview SelfSubjectRulesReview "
+    "SubjectAccessReview LocalSubjectAccessReview",
     "apis__authentication.k8s.io__v1": "SelfSubjectReview",
     "apis__apiregistration.k8s.io__v1": "APIService",
 }
@@ -73,7 +74,8 @@ def go_tags(roots: list[Path]) -> dict[str, dict[str, tuple[int, str]]]:
             for struct, body in STRUCT.findall(path.read_text()):
                 fields = tags.setdefault(f"{package}.{struct}", {})
                 for _, go_type, tag in FIELD.findall(body):
-                    name, *options = (re.search(r'json:"([^"]*)"', tag) or [None, ""])[1].split(",")
+                    written = re.search(r'json:"([^"]*)"', tag)
+                    name, *options = (written[1] if written else "").split(",")
                     number = re.search(r'protobuf:"\w+,(\d+)', tag)
                     if not name:
                         fields["<inline>"] = (int(number[1]) if number else 0, go_type)
@@ -110,6 +112,28 @@ class Table:
             return "intstr"
         return names[node["type"]]
 
+    def _extra(self, node: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+        """How a field's list merges, and its default."""
+        extra: dict[str, Any] = {}
+        if node.get("x-kubernetes-list-type"):
+            extra["list"] = node["x-kubernetes-list-type"]
+        if node.get("x-kubernetes-list-map-keys"):
+            extra["keys"] = node["x-kubernetes-list-map-keys"]
+        if node.get("x-kubernetes-map-type") == "atomic":
+            extra["atomic"] = True
+        if node.get("x-kubernetes-patch-strategy"):
+            extra["strategy"] = node["x-kubernetes-patch-strategy"]
+        if node.get("x-kubernetes-patch-merge-key"):
+            extra["merge_key"] = node["x-kubernetes-patch-merge-key"]
+        if "default" in node and node["default"] not in ({}, ""):
+            extra["default"] = node["default"]
+        keys = extra.get("keys", [])
+        if keys and "allOf" in node.get("items", {}):
+            item = node["items"]["allOf"][0]["$ref"].rsplit("/", 1)[1]
+            properties = schemas[item]["properties"]
+            extra["key_defaults"] = {k: properties[k]["default"] for k in keys if properties[k].get("default")}
+        return extra
+
     def add(self, name: str, schemas: dict[str, Any]) -> None:
         """Record one type and, through it, all that it refers to."""
         key, schema = short(name), schemas[name]
@@ -130,24 +154,7 @@ class Table:
             if field in ("kind", "apiVersion") and "metadata" in schema["properties"]:
                 continue
             number, flags = tags.get(field, (0, "o"))
-            extra: dict[str, Any] = {}
-            if node.get("x-kubernetes-list-type"):
-                extra["list"] = node["x-kubernetes-list-type"]
-            if node.get("x-kubernetes-list-map-keys"):
-                extra["keys"] = node["x-kubernetes-list-map-keys"]
-            if node.get("x-kubernetes-map-type") == "atomic":
-                extra["atomic"] = True
-            if node.get("x-kubernetes-patch-strategy"):
-                extra["strategy"] = node["x-kubernetes-patch-strategy"]
-            if node.get("x-kubernetes-patch-merge-key"):
-                extra["merge_key"] = node["x-kubernetes-patch-merge-key"]
-            if "default" in node and node["default"] not in ({}, ""):
-                extra["default"] = node["default"]
-            keys = extra.get("keys", [])
-            if keys and "allOf" in node.get("items", {}):
-                item = node["items"]["allOf"][0]["$ref"].rsplit("/", 1)[1]
-                properties = schemas[item]["properties"]
-                extra["key_defaults"] = {k: properties[k]["default"] for k in keys if properties[k].get("default")}
+            extra = self._extra(node, schemas)
             fields[field] = [number, self.type_of(node, schemas), flags, *([extra] if extra else [])]
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from ..servers import ApiServer
+from tests.lab.controlplane.servers import ApiServer
 
 TYPES = {
     "merge": "application/merge-patch+json",
@@ -37,7 +37,16 @@ ACCEPTS = {
 }
 VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE", "WATCH")
 CASES = Path(__file__).parent / "cases"
-VOLATILE = {"uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "time", "continue", "lastTransitionTime", "controller-uid"}
+VOLATILE = {
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "time",
+    "continue",
+    "lastTransitionTime",
+    "controller-uid",
+}
 PATTERNS = [
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "<uid>"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "<time>"),
@@ -56,7 +65,7 @@ PATTERNS = [
     (re.compile(r"error decoding patch: (unexpected|invalid|couldn't).*", re.DOTALL), "error decoding patch"),
     (re.compile(r'patch: Invalid value: "\{.*\}": ', re.DOTALL), "patch: Invalid value: <document>: "),
     (re.compile(r'^Invalid value: "\{.*\}": ', re.DOTALL), "Invalid value: <document>: "),
-]  # fmt: skip
+]
 AGE = re.compile(r"^\d+m?s$")
 
 
@@ -71,7 +80,9 @@ def load() -> list[tuple[str, dict[str, Any]]]:
 
 def run(server: ApiServer, case: dict[str, Any], namespace: str) -> list[Any]:
     """The normalised answers of one case, in a namespace of its own."""
-    server.json("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    server.json(
+        "POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+    )
     variables = {"ns": namespace}
     return [_step(server, step, variables) for step in case["steps"]]
 
@@ -84,7 +95,11 @@ def _step(server: ApiServer, step: dict[str, Any], variables: dict[str, str]) ->
         body = _filled(step["text"], variables).encode()
     elif "body" in step:
         body = json.dumps(_filled(step["body"], variables)).encode()
-    headers = {"content-type": TYPES.get(step.get("type", ""), step.get("type", "application/json"))} if body is not None else {}
+    headers = (
+        {"content-type": TYPES.get(step.get("type", ""), step.get("type", "application/json"))}
+        if body is not None
+        else {}
+    )
     if "accept" in step:
         headers["accept"] = ACCEPTS.get(step["accept"], step["accept"])
     method = "GET" if verb == "WATCH" else verb
@@ -126,7 +141,10 @@ def normalised(value: Any, namespace: str) -> Any:
     if isinstance(value, dict):
         if "columnDefinitions" in value:
             # The words that explain a column are documentation; its name, type and priority are the contract.
-            columns = [{key: column[key] for key in ("name", "type", "format", "priority")} for column in value["columnDefinitions"] or []]
+            columns = [
+                {key: column[key] for key in ("name", "type", "format", "priority")}
+                for column in value["columnDefinitions"] or []
+            ]
             value = value | {"columnDefinitions": columns}
         return {key: _volatile(key, item, namespace) for key, item in sorted(value.items())}
     if isinstance(value, list):

@@ -35,7 +35,10 @@ def main() -> int:
     for path in ANSWERS.glob("*.json"):
         path.unlink()
     for group, answers in groups.items():
-        lines = [f"{json.dumps(title)}: {json.dumps(answer, separators=(',', ':'), sort_keys=True)}" for title, answer in answers.items()]
+        lines = [
+            f"{json.dumps(title)}: {json.dumps(answer, separators=(',', ':'), sort_keys=True)}"
+            for title, answer in answers.items()
+        ]
         (ANSWERS / f"{group}.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
     sys.stdout.write(f"{sum(map(len, groups.values()))} cases recorded\n")
     return 0

@@ -1,4 +1,4 @@
-"""The emulator answers as the real API server does: to recorded answers always, to a running server where there is one."""
+"""The emulator answers as the real API server does: to recorded answers, and to a running server where there is one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ..servers import REAL, ApiServer, real_binary, start_emulator, start_real
-from . import conversation
+from tests.lab.controlplane.contract import conversation
+from tests.lab.controlplane.servers import REAL, ApiServer, real_binary, start_emulator, start_real
 
 ANSWERS = Path(__file__).parent / "answers"
 CASES = conversation.load()
@@ -19,7 +19,7 @@ CASES = conversation.load()
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     """The emulator without controllers, so that nothing but the case's own requests changes objects."""
-    server = start_emulator(tmp_path_factory.mktemp("emulator"), controllers=False)
+    server = start_emulator(tmp_path_factory.mktemp("emulator"), "--no-controllers")
     yield server
     server.stop()
 
