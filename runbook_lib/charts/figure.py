@@ -75,7 +75,14 @@ def _suffix(index: int) -> str:
 
 def _time_axis(plot: Plot, anchor: str) -> dict[str, Any]:
     edges = [utc(plot.window.start.timestamp()), utc(plot.window.end.timestamp())]
-    return {"type": "date", "range": edges, "title": {"text": "UTC"}, "anchor": anchor, "gridcolor": GRID}
+    return {
+        "type": "date",
+        "visible": plot.timed,
+        "range": edges,
+        "title": {"text": "UTC"},
+        "anchor": anchor,
+        "gridcolor": GRID,
+    }
 
 
 def _value_axis(panel: Panel, scale: Scale, index: int, count: int) -> dict[str, Any]:

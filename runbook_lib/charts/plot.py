@@ -107,9 +107,18 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """Panels above each other over one window, with the marks that run through all of them."""
+    """Panels above each other over one window, with the marks that run through all of them.
+
+    Args:
+        title: heading.
+        window: the time axis.
+        panels: from the top.
+        marks: what happened.
+        timed: whether anything is known about time; a picture of gaps alone has no axis to show.
+    """
 
     title: str
     window: Window
     panels: Sequence[Panel]
     marks: Sequence[Mark] = ()
+    timed: bool = True

@@ -31,7 +31,8 @@ def timeline_sentence(plot: Plot, asked: Sequence[Evidence | Gap], marks: Sequen
         earlier = f" and {len(marks) - _MOST_MARKS} earlier" if len(marks) > _MOST_MARKS else ""
         parts.append(f"marked: {', '.join(named)}{earlier}")
     parts += [f"no marks for {gap.title} ({gap.source}: {gap.reason})" for gap in lost]
-    return f"{'; '.join(parts)}. Window {plot.window}."
+    told = "; ".join(parts) + "."
+    return f"{told} Window {plot.window}." if plot.timed else told
 
 
 def _panel(panel: Panel) -> str:

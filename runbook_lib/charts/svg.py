@@ -64,15 +64,17 @@ def draw(plot: Plot, spoken: str) -> str:
     first = top
     panels: list[str] = []
     for panel in plot.panels:
-        shown = panel.title if len(plot.panels) > 1 or panel.title != plot.title else ""
+        # A heading that was given for the only panel takes the place of the panel's own.
+        shown = panel.title if len(plot.panels) > 1 else ""
         drawn, top = _panel(panel, shown, top, height, x_of, (start, end))
         panels += drawn
     # Behind the panels, so that neither a line nor a message is struck through.
     body = [*body, *_mark_lines(placed, marks, first, top, x_of), *panels, *_mark_labels(placed, len(marks))]
+    if not plot.timed:
+        return document(top + 6, body, spoken)
     body += [label(x_of(t), top + 18, text, size=12, fill=FAINT, anchor="middle") for t, text in _visible(start, end)]
-    body.append(
-        label(WIDTH - RIGHT, top + 36, days(plot.window.start, plot.window.end), size=12, fill=FAINT, anchor="end")
-    )
+    date = days(plot.window.start, plot.window.end)
+    body.append(label(WIDTH - RIGHT, top + 36, date, size=12, fill=FAINT, anchor="end"))
     return document(top + 44, body, spoken)
 
 

@@ -41,7 +41,8 @@ def timeline(
     window = next((one.window for one in asked if isinstance(one, Evidence) and one.window), None) or _window(asked)
     panels = [_panel(group, objective, limits if not i else (), window) for i, group in enumerate(_grouped(asked))]
     happened = marks_of(marks)
-    plot = Plot(title or evidence.title, window, panels, happened)
+    timed = any(isinstance(one, Evidence) for one in asked) or bool(happened)
+    plot = Plot(title or evidence.title, window, panels, happened, timed)
     inside = [mark for mark in happened if window.start.timestamp() <= mark.time <= window.end.timestamp()]
     sentence = timeline_sentence(plot, asked, inside, gaps_of(marks))
     return Chart(plot.title, sentence, draw(plot, sentence), figure(plot, sentence))

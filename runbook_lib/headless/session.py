@@ -18,6 +18,7 @@ from runbook_lib.headless.execution import Ending, Execution, Limits, cell_name
 from runbook_lib.headless.notebooks import describe
 from runbook_lib.headless.parameters import Parameters, Value
 from runbook_lib.headless.stop import StopRequest
+from runbook_lib.model import Window
 from runbook_lib.record.folder import RecordFolder, new_run_id
 from runbook_lib.record.genesis import genesis
 from runbook_lib.record.record import Record
@@ -256,12 +257,22 @@ def _genesis(request: Request, archive: str) -> dict[str, Any]:
     }
     service = _service(request)
     if service is not None:
-        facts |= {"owner": service.owner, "contacts": service.contacts, "links": service.links}
+        facts |= {"owner": service.owner, "contacts": service.contacts, "links": _links(service, request.values)}
         latency = _latency(service)
         facts |= {"objective": latency} if latency else {}
     if request.alert:
         facts["alert"] = dict(request.alert)
     return genesis(runbook=request.runbook, archive=archive, notebook=request.notebook, **facts)
+
+
+def _links(service: Service, values: Mapping[str, Value]) -> dict[str, str]:
+    """The service's links over the window that the run is about to read; without such a window there are none."""
+    minutes = values.get("window_minutes")
+    if not isinstance(minutes, int | float) or minutes <= 0:
+        return {}
+    window = Window.last(minutes)
+    start, end = (str(round(moment.timestamp() * 1000)) for moment in (window.start, window.end))
+    return {name: link.replace("{from}", start).replace("{to}", end) for name, link in service.links.items()}
 
 
 def _service(request: Request) -> Service | None:
