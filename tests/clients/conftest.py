@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import sys
 import threading
@@ -18,8 +19,10 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
+from runbook_lib.clients._kubernetes import ApiServer
 from runbook_lib.clients._source import SourceClient
 from runbook_lib.clients._tape import LiveTape
+from runbook_lib.errors import SourceError
 from runbook_lib.lab.postgres import Postgres
 from runbook_lib.lab.process import Process, accepts_connections
 from runbook_lib.lab.valkey import Valkey
@@ -390,3 +393,36 @@ def vendors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vendors]:
         yield Vendors(f"http://127.0.0.1:{port}", folder)
     finally:
         process.stop()
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The kubeconfig of an administrator of the lab's API server."""
+    folder, port = tmp_path_factory.mktemp("cluster"), _free_port()
+    argv = [sys.executable, "-m", "runbook_lib.lab.controlplane", "--port", str(port), "--dir", str(folder)]
+    process = Process.start("controlplane", argv, log_path=folder / "log")
+    kubeconfig = folder / "admin.kubeconfig"
+    try:
+        process.wait_until(lambda: _serves(kubeconfig), 30)
+        yield kubeconfig
+    finally:
+        process.stop()
+
+
+def _serves(kubeconfig: Path) -> bool:
+    if kubeconfig.exists():
+        with contextlib.suppress(SourceError):
+            return bool(ApiServer(str(kubeconfig), "", connect_seconds=1, total_seconds=1).get("/version"))
+    return False
+
+
+@pytest.fixture(scope="session", params=["lab", "real"])
+def kubeconfig_of_cluster(request: pytest.FixtureRequest) -> Path:
+    """An administrator's kubeconfig: of the lab's API server, and of the one that RUNBOOK_TEST_CLUSTER names."""
+    if request.param == "lab":
+        found: Path = request.getfixturevalue("emulator")
+        return found
+    named = os.environ.get("RUNBOOK_TEST_CLUSTER")
+    if not named:
+        pytest.skip("RUNBOOK_TEST_CLUSTER names no kubeconfig")
+    return Path(named)

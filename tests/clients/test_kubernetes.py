@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -25,8 +21,6 @@ from runbook_lib.clients._tape import ReplayTape
 from runbook_lib.clients.kubernetes import KubernetesClient
 from runbook_lib.errors import ActionRejectedError, OutcomeUnknownError
 from runbook_lib.model import Evidence, Gap, Window
-
-REAL = os.environ.get("RUNBOOK_TEST_CLUSTER", "")
 
 
 @dataclass
@@ -61,46 +55,14 @@ class Cluster:
         return int(found["spec"]["replicas"])
 
 
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[Path]:
-    """The kubeconfig of the lab's API server."""
-    folder, port = tmp_path_factory.mktemp("cluster"), free_port()
-    argv = [sys.executable, "-m", "runbook_lib.lab.controlplane", "--port", str(port), "--dir", str(folder)]
-    log = (folder / "log").open("wb")
-    process = subprocess.Popen(argv, stdout=log, stderr=log)
-    kubeconfig = folder / "admin.kubeconfig"
-    try:
-        end = time.monotonic() + 20
-        while not _answers(kubeconfig):
-            assert process.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < end, "the API server never answered"
-            time.sleep(0.1)
-        yield kubeconfig
-    finally:
-        process.terminate()
-        process.wait(10)
-        log.close()
-
-
-def _answers(kubeconfig: Path) -> bool:
-    if not kubeconfig.exists():
-        return False
-    with contextlib.suppress(Exception):
-        return bool(ApiServer(str(kubeconfig), "", connect_seconds=1, total_seconds=1).get("/version"))
-    return False
-
-
-@pytest.fixture(params=["lab", "real"])
-def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+@pytest.fixture
+def cluster(kubeconfig_of_cluster) -> Iterator[Cluster]:
     """A cluster with an empty namespace."""
-    if request.param == "real" and not REAL:
-        pytest.skip("RUNBOOK_TEST_CLUSTER names no kubeconfig")
-    kubeconfig = Path(REAL) if request.param == "real" else request.getfixturevalue("emulator")
-    api = ApiServer(str(kubeconfig), "", connect_seconds=3, total_seconds=10)
+    api = ApiServer(str(kubeconfig_of_cluster), "", connect_seconds=3, total_seconds=10)
     namespace = f"rb-{uuid.uuid4().hex[:8]}"
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
     api.write("POST", "/api/v1/namespaces", body)
-    yield Cluster(kubeconfig, namespace, api)
+    yield Cluster(kubeconfig_of_cluster, namespace, api)
     api.write("DELETE", f"/api/v1/namespaces/{namespace}", None)
     api.close()
 
