@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import runbook_lib
 from runbook_lib.lab.service.releases import RELEASES, REPOSITORY
 
 Object = dict[str, Any]
@@ -126,7 +125,7 @@ def expand(text: str, env: Mapping[str, str]) -> str:
 
 
 def _base() -> dict[str, str]:
-    package_root = str(Path(runbook_lib.__file__).resolve().parent.parent)
+    package_root = str(Path(__file__).resolve().parents[3])
     inherited = os.environ.get("PYTHONPATH", "")
     return {
         "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
