@@ -106,7 +106,15 @@ KINDS: tuple[Kind, ...] = (
         subresources=("status",),
     ),
     Kind("", "v1", "secrets", "Secret", "core.v1.Secret"),
-    Kind("", "v1", "serviceaccounts", "ServiceAccount", "core.v1.ServiceAccount", short_names=("sa",)),
+    Kind(
+        "",
+        "v1",
+        "serviceaccounts",
+        "ServiceAccount",
+        "core.v1.ServiceAccount",
+        short_names=("sa",),
+        subresources=("token",),
+    ),
     Kind(
         "",
         "v1",

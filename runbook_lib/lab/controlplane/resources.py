@@ -111,8 +111,7 @@ class Resources:
             if not (generated and self.store.get(kind, namespace, metadata["name"])):
                 break
         defaults.fill(kind.type_name, item)
-        managers = metadata.pop("managedFields", None)
-        del managers
+        metadata.pop("managedFields", None)
         self._stamp(kind, item)
         tracked = managed.Manager(write.manager, "Update", kind.api_version)
         empty = self.decode(kind, {"metadata": {}}, Write(write.manager))
@@ -153,8 +152,7 @@ class Resources:
 
     def _place(self, kind: Kind, namespace: str, metadata: Object) -> None:
         if not kind.namespaced:
-            if metadata.pop("namespace", ""):
-                pass  # the server drops a namespace on a cluster-wide kind when the path has none
+            metadata.pop("namespace", None)
             return
         given = metadata.get("namespace")
         if given and given != namespace:

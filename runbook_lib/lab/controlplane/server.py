@@ -252,6 +252,9 @@ class Server:
             case "binding":
                 document = bodies.read_object(body, content_type, subresources.BINDING)
                 return subresources.bind(self.resources, target, kind, document, write)
+            case "token":
+                document = bodies.read_object(body, content_type, subresources.TOKEN_REQUEST)
+                return subresources.issue_token(self.resources, target, kind, document, self.tokens)
         raise status.method_not_allowed()
 
     def _delete(

@@ -54,8 +54,6 @@ def before_create(kind: Kind, item: Object) -> None:
             finalizers = item.setdefault("spec", {}).setdefault("finalizers", [])
             if "kubernetes" not in finalizers:
                 finalizers.append("kubernetes")
-        case "nodes":
-            pass  # a node may register with its status
         case "services":
             item["status"] = {"loadBalancer": {}}
         case "jobs":
@@ -65,7 +63,7 @@ def before_create(kind: Kind, item: Object) -> None:
             item["status"] = {"replicas": 0}
         case "apiservices":
             item["status"] = {}
-        case _ if kind.has_status:
+        case _ if kind.has_status and kind.resource != "nodes":  # a node may register with its status
             item["status"] = {}
 
 

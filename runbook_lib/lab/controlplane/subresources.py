@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import secrets
 from typing import Any
 
 from runbook_lib.lab.controlplane import bodies, clock, selectors, status, writes
-from runbook_lib.lab.controlplane.access import Attributes, Authorizer, User
+from runbook_lib.lab.controlplane.access import Attributes, Authorizer, User, service_account_user
 from runbook_lib.lab.controlplane.fields import managed
 from runbook_lib.lab.controlplane.kinds import Kind
 from runbook_lib.lab.controlplane.requests import Target
@@ -16,6 +17,9 @@ from runbook_lib.lab.controlplane.store import Object
 
 SCALE = Kind("autoscaling", "v1", "scales", "Scale", "autoscaling.v1.Scale")
 EVICTION = Kind("policy", "v1", "evictions", "Eviction", "policy.v1.Eviction")
+TOKEN_REQUEST = Kind("authentication.k8s.io", "v1", "tokenrequests", "TokenRequest", "authentication.v1.TokenRequest")
+DEFAULT_TOKEN_SECONDS = 3600
+ISSUER = "https://kubernetes.default.svc"
 BINDING = Kind("", "v1", "bindings", "Binding", "core.v1.Binding")
 
 
@@ -68,7 +72,7 @@ def patch_scale(
         writes.check_applied_kind(document, SCALE)
         manager = managed.Manager(write.manager, "Apply", kind.api_version, "scale")
         size = resources.decode(SCALE, document, write)["spec"].get("replicas", 0)
-        item = managed.apply_scale(kind, live, size, manager, force=write.force)
+        item = managed.apply_scale(live, size, manager, force=write.force)
         return scale_of(resources.commit(kind, live, copy.deepcopy(item), write, "scale", applied=True))
     patched = writes.patched_document(scale_of(live), body, media, SCALE)
     writes.decode_patched(resources, SCALE, patched, write)
@@ -138,6 +142,25 @@ def evict(resources: Resources, target: Target, kind: Kind, document: Object) ->
     options = document.get("deleteOptions") or {}
     resources.delete(kind, target.namespace, target.name, options, dry_run=bool(options.get("dryRun")))
     return success(201)
+
+
+def issue_token(resources: Resources, target: Target, kind: Kind, document: Object, tokens: dict[str, User]) -> Object:
+    """A new token of a service account; it is good until the server ends.
+
+    Raises:
+        ApiError: 404.
+    """
+    resources.get(kind, target.namespace, target.name)
+    token = secrets.token_urlsafe(32)
+    tokens[token] = service_account_user(target.namespace, target.name)
+    seconds = (document.get("spec") or {}).get("expirationSeconds") or DEFAULT_TOKEN_SECONDS
+    return {
+        "kind": "TokenRequest",
+        "apiVersion": "authentication.k8s.io/v1",
+        "metadata": {"name": target.name, "namespace": target.namespace, "creationTimestamp": clock.now_text()},
+        "spec": {"audiences": [ISSUER], "expirationSeconds": seconds, "boundObjectRef": None},
+        "status": {"token": token, "expirationTimestamp": clock.now_text(seconds)},
+    }
 
 
 def success(code: int) -> Object:

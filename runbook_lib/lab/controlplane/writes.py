@@ -87,7 +87,7 @@ def patch(
     patched = patched_document(live, body, media, kind)
     quoted = bodies.read_json(body) if media == STRATEGIC_PATCH else None
     item = decode_patched(resources, kind, patched, write, quoted)
-    check_identity(kind, live, item)
+    check_identity(live, item)
     defaults.fill(kind.type_name, item)
     return resources.commit(kind, live, item, write, target.subresource), False
 
@@ -109,7 +109,7 @@ def group_version_kind(api_version: str, kind: str) -> str:
     return f"{group}/{version}, Kind={kind}"
 
 
-def check_identity(kind: Kind, live: Object, item: Object) -> None:
+def check_identity(live: Object, item: Object) -> None:
     """Refuse a patch that renames the object.
 
     Raises:
@@ -122,7 +122,6 @@ def check_identity(kind: Kind, live: Object, item: Object) -> None:
                 f"the {word} of the object ({item['metadata'].get(key)}) does not match the {word} on the URL "
                 f"({live['metadata'].get(key)})"
             )
-    del kind
 
 
 def patched_document(live: Object, body: bytes, media: str, kind: Kind) -> Any:

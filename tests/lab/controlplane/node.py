@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -11,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from .servers import ApiServer
 
+HEARTBEAT_SECONDS = 5.0
 LOG = [f"line {i}" for i in range(1, 6)]
 
 
@@ -72,10 +74,19 @@ class Node:
             thread.join(10)
 
     def _run(self) -> None:
+        beat = time.monotonic()
         while not self._stop.wait(0.1):
+            if time.monotonic() - beat > HEARTBEAT_SECONDS:
+                beat = time.monotonic()
+                self._heartbeat()
             pods = self._server.json("GET", f"/api/v1/pods?fieldSelector=spec.nodeName%3D{self.name}")["items"] or []
             for pod in pods:
                 self._serve(pod)
+
+    def _heartbeat(self) -> None:
+        condition = {"type": "Ready", "status": "True", "lastHeartbeatTime": _now()}
+        body = {"status": {"conditions": [condition]}}
+        self._server.json("PATCH", f"/api/v1/nodes/{self.name}/status", body, "application/strategic-merge-patch+json")
 
     def _serve(self, pod: dict[str, Any]) -> None:
         metadata = pod["metadata"]

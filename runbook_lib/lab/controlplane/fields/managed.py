@@ -201,7 +201,7 @@ def track_scale(before: Object, after: Object, manager: Manager) -> Object:
     return write(after, result)
 
 
-def apply_scale(kind: Kind, live: Object, size: int, manager: Manager, *, force: bool) -> Object:
+def apply_scale(live: Object, size: int, manager: Manager, *, force: bool) -> Object:
     """The object that results from a server-side apply of a ``Scale``.
 
     Raises:
@@ -221,7 +221,6 @@ def apply_scale(kind: Kind, live: Object, size: int, manager: Manager, *, force:
     if differs:
         result = {other: (owned - {REPLICAS}, time) for other, (owned, time) in managers.items()}
     result[manager] = (result.get(manager, (frozenset[paths.Path](), ""))[0] | {REPLICAS}, "")
-    del kind
     return write({**live, "metadata": dict(live["metadata"]), "spec": live["spec"] | {"replicas": size}}, result)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 # OpenAPI document -> root kinds that the emulator serves.
 ROOTS = {
     "api__v1": "Namespace Node Pod Service Endpoints ConfigMap Secret ServiceAccount Event ResourceQuota LimitRange "
-    "Binding Eviction",
+    "Binding Eviction TokenRequest",
     "apis__apps__v1": "Deployment ReplicaSet Scale",
     "apis__autoscaling__v2": "HorizontalPodAutoscaler",
     "apis__batch__v1": "Job",
