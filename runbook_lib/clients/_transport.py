@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
+import certifi
 import httpcore
 import httpx
 
@@ -80,12 +81,12 @@ class Transport(httpx.BaseTransport):
     """httpx over a pool whose reads end at the request's deadline.
 
     Args:
-        verify: whether to check the server's certificate against the machine's authorities.
+        tls: whether to prepare for https.
         keepalive: connections kept for the next request; 0 makes every request connect anew.
     """
 
     def __init__(self, *, tls: bool, keepalive: int) -> None:
-        context = httpx.create_ssl_context(trust_env=False) if tls else None
+        context = _trust() if tls else None
         self._pool = httpcore.ConnectionPool(
             ssl_context=context, max_keepalive_connections=keepalive, network_backend=_Backend(), retries=0
         )
@@ -113,3 +114,10 @@ class Transport(httpx.BaseTransport):
     def close(self) -> None:
         """Close every connection."""
         self._pool.close()
+
+
+def _trust() -> ssl.SSLContext:
+    """The machine's authorities, where a company's own one is installed, and the public ones where it has none."""
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from runbook_lib.clients._http import Http, Reply, bearer
+from runbook_lib.clients._retry import Deadline
 from runbook_lib.clients._source import SourceClient
 from runbook_lib.clients._tape import Answer, Question
 from runbook_lib.errors import SourceError
@@ -48,14 +49,19 @@ class HttpProbe(SourceClient):
         attempts: list[dict[str, Any]] = []
         bodies: list[Any] = []
         failure: SourceError | None = None
-        for _ in range(int(question.parameters["attempts"] or 1)):
+        asked = int(question.parameters["attempts"] or 1)
+        deadline = Deadline(self.total_seconds)
+        for number in range(asked):
+            if number and deadline.expired:
+                break
             # Its own connection each time: a kept one would ask the same pod again.
             http = Http(
                 self.source,
                 self._setting("url"),
                 headers=headers,
                 connect_seconds=self.connect_seconds,
-                total_seconds=self.total_seconds,
+                # Each attempt gets its share of the time, so that one that hangs leaves some for the others.
+                total_seconds=min(max(1.0, self.total_seconds / asked), self.total_seconds),
                 retry=False,
             )
             at = utc_now().timestamp()
@@ -64,8 +70,6 @@ class HttpProbe(SourceClient):
             except SourceError as error:
                 failure = error
                 attempts.append({"at": at, "status_code": None, "latency_seconds": None, "error": error.reason})
-                if len(attempts) >= 2 and not bodies:
-                    break
             else:
                 bodies.append(_body(reply))
                 attempts.append(

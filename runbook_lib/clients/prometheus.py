@@ -144,6 +144,7 @@ class PrometheusClient(SourceClient):
 
     def server(self) -> Evidence | Gap:
         """Document ``{version, revision, application}`` of the server; ``version`` is empty where it does not tell."""
+        self._server_read = True
         return self._ask("server", self._fetch_server)
 
     def query(self, name: str, *, step_seconds: float | None = None, **parameters: Scalar) -> Evidence | Gap:

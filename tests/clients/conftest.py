@@ -59,6 +59,7 @@ class Answerer:
     """A local HTTP server whose behaviour a test chooses by name; keeps what it was asked."""
 
     port: int
+    server: ThreadingHTTPServer
     requests: list[Request] = field(default_factory=list)
     behave: Callable[[Request, BaseHTTPRequestHandler], None] | None = None
 
@@ -172,6 +173,7 @@ for _method in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"):
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 64
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is part of the tests."""
@@ -181,7 +183,7 @@ class _Server(ThreadingHTTPServer):
 def answerer() -> Iterator[Answerer]:
     """A local HTTP server that answers as the test says."""
     server = _Server(("127.0.0.1", 0), _Handler)
-    owner = Answerer(server.server_address[1])
+    owner = Answerer(server.server_address[1], server)
     server.owner, server.released = owner, threading.Event()  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()

@@ -11,8 +11,8 @@ from runbook_lib.clients.probe import HttpProbe
 from runbook_lib.model import Evidence, Gap
 
 
-def probe(make: Any, answerer: Any, **more: Any) -> HttpProbe:
-    made = make(HttpProbe, {"url": answerer.url}, connect_seconds=0.5, total_seconds=0.8, **more)
+def probe(make: Any, answerer: Any, total_seconds: float = 6) -> HttpProbe:
+    made = make(HttpProbe, {"url": answerer.url}, connect_seconds=1, total_seconds=total_seconds)
     assert isinstance(made, HttpProbe)
     return made
 
@@ -84,7 +84,7 @@ def test_partly_answered_is_evidence(make, answerer):
 def test_no_answer_is_a_gap(make, answerer, failure, kind):
     """Only a service that never answers is a gap."""
     answerer.fail(failure)
-    result = probe(make, answerer).health()
+    result = probe(make, answerer, total_seconds=0.8).health()
     assert isinstance(result, Gap)
     assert (kind, True) == (result.kind, result.needed)
 

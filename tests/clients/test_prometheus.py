@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
+import shutil
+import ssl
+import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -345,3 +349,49 @@ def test_unknown_query_is_an_error(make, answerer):
     """A misspelt query offers the nearest name."""
     with pytest.raises(UnknownNameError, match="latency_seconds"):
         client(make, answerer).query("latency_second")
+
+
+def test_threads_share_one_client(make, answerer, kept):
+    """Questions of several threads at once all get their answers, and the version is read once."""
+    answers(answerer, matrix(({}, [[1767322800, "1"]])))
+    metrics = client(make, answerer, total_seconds=5)
+    asked = [metrics.in_flight, metrics.up, metrics.restarts, metrics.pool_waiting] * 8
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda ask: ask(), asked))
+    assert all(isinstance(result, Evidence) for result in results)
+    assert 1 == [result.key for result in kept.results].count("prometheus.server")
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A certificate for 127.0.0.1 that signs itself, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl")
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")]
+    subprocess.run([*made, *names, *files], check=True, capture_output=True)
+    return tmp_path / "cert.pem", tmp_path / "key.pem"
+
+
+@pytest.mark.parametrize("trusted", [False, True], ids=["unknown", "trusted"])
+def test_certificate_is_checked(make, answerer, certificate, monkeypatch, trusted):
+    """A certificate that the machine does not trust is not talked to; one that it trusts is."""
+    cert, key = certificate
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    answerer.server.socket = context.wrap_socket(answerer.server.socket, server_side=True)
+    answers(answerer, matrix(({}, [[1767322800, "1"]])))
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+    result = make(PrometheusClient, {"url": f"https://127.0.0.1:{answerer.port}"}).in_flight()
+    assert trusted is isinstance(result, Evidence), result
+    assert trusted or ("unreachable", True) == (result.kind, "certificate" in result.reason)
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1", "127.0.0.1:9090", "http://user:canary@127.0.0.1:1"])
+def test_address_that_cannot_be_used_is_a_gap(make, url):
+    """An address of another kind, or one with a password in it, is refused without showing it."""
+    result = make(PrometheusClient, {"url": url}).in_flight()
+    assert isinstance(result, Gap)
+    assert "canary" not in str(result.to_json())
