@@ -88,7 +88,7 @@ FAULTS: tuple[Fault, ...] = (
         start=do.holding("redis_slow", "slow_commands"),
         end=do.releasing("redis_slow"),
         parameters=(
-            Parameter("block_seconds", 0.4, "s", "processor time of one call", 0.01, 4),
+            Parameter("block_seconds", 0.3, "s", "processor time of one call", 0.01, 4),
             Parameter("pause_seconds", 0.1, "s", "pause between two calls", 0, 60),
         ),
     ),
@@ -104,7 +104,7 @@ FAULTS: tuple[Fault, ...] = (
             Parameter("maxmemory_mib", 8, "MiB", "memory limit while the fault lasts", 2, 64),
             Parameter("value_kib", 256, "KiB", "size of one value of the batch", 1, 4096),
             Parameter("batch", 40, "", "values in one round trip", 1, 1000),
-            Parameter("pause_seconds", 0.02, "s", "pause between two round trips", 0, 60),
+            Parameter("pause_seconds", 0.2, "s", "pause between two round trips", 0, 60),
         ),
     ),
     Fault(
