@@ -17,7 +17,7 @@ import pytest
 from runbook_lib.record.record import Record
 from runbook_lib.record.status import Status
 
-from .conftest import Runner, gone, notebook, record_of, statuses, wait_for
+from .conftest import ROOT, Runner, gone, notebook, record_of, statuses, wait_for
 
 Start = Callable[..., Runner]
 # Prints a line, starts a child in the kernel's group, says its own and the child's process id, and stays.
@@ -226,3 +226,18 @@ def test_papermill_itself_ends_truthfully(tmp_path: Path) -> None:
     assert (True, Status.INTERRUPTED) == (record.sealed, record.status)
     cells = json.loads((tmp_path / "out.ipynb").read_text())["cells"]
     assert ["interrupted", "not_run"] == [one["metadata"]["papermill"]["status"] for one in cells[-2:]]
+
+
+def test_runs_at_the_same_time_do_not_touch_each_other(tmp_path: Path) -> None:
+    """Four runs of one notebook in one archive leave four records."""
+    path = notebook(tmp_path / "tiny.ipynb", "import os\nprint(os.getpid())")
+    code = (
+        "import sys; from pathlib import Path; from runbook_lib.headless.runner import execute; "
+        f"sys.exit(execute(Path({str(path)!r}), archive={str(tmp_path / 'archive')!r}).exit_code)"
+    )
+    started = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) for _ in range(4)]
+    assert [0] * 4 == [process.wait(timeout=150) for process in started]
+    records = [Record.read(one.parent) for one in (tmp_path / "archive").glob("*/*/*/*/events.jsonl")]
+    assert 4 == len({printed(record) for record in records})
+    assert {Status.SUCCEEDED} == {record.status for record in records}
+    assert all(record.sealed for record in records)
