@@ -34,11 +34,13 @@ class Recovered:
         path: the folder under its final name.
         status: as sealed.
         open_intents: digests of plans whose request may have been sent; ``runbook records reconcile`` closes them.
+        problem: why it could not be sealed; empty when it was.
     """
 
     path: Path
     status: str
     open_intents: tuple[str, ...]
+    problem: str = ""
 
 
 def recover(
@@ -83,11 +85,14 @@ def recover(
 
 
 def recover_archive(archive: str | Path, *, sign: Signer | None = None) -> tuple[Recovered, ...]:
-    """Recover every dead run of an archive; a run that is alive is left alone."""
+    """Recover every dead run of an archive; a run that is alive is left alone, and one that fails stops no other."""
     found = []
     for folder in record_folders(Path(archive)):
         if folder.name.endswith(PARTIAL) and not is_alive(folder):
-            found.append(recover(folder, sign=sign))
+            try:
+                found.append(recover(folder, sign=sign))
+            except RecordError as error:
+                found.append(Recovered(folder, str(Status.RUNNING), (), str(error)))
     return tuple(found)
 
 

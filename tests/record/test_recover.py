@@ -79,6 +79,22 @@ def test_recovering_an_archive_takes_only_the_dead(start: Start, dead: RecordFol
     assert alive.path.is_dir()
 
 
+def test_a_record_that_cannot_be_sealed_stops_no_other(start: Start, archive: Path, tmp_path: Path) -> None:
+    """One record whose seal fails is named with the reason, and the others are sealed."""
+    for name in ("one", "two"):
+        start(name).release()
+    keys = iter((b"signature", RecordError("no key")))
+
+    def sign(content: bytes) -> bytes:
+        answer = next(keys)
+        if isinstance(answer, RecordError):
+            raise answer
+        return answer
+
+    found = recover_archive(archive, sign=sign)
+    assert ["", "no key"] == sorted(one.problem for one in found)
+
+
 def test_a_torn_end_is_kept_aside(dead: RecordFolder) -> None:
     """What is cut off the journal is kept in a file of its own, and the record says how much it was."""
     with (dead.path / "events.jsonl").open("ab") as journal:

@@ -73,12 +73,12 @@ def _what(record: Record) -> str:
     if symptom is None:
         kept = next((one for one in (*record.findings, *record.ruled_out) if one["cause"] == "none"), None)
         if kept is not None and record.verdict != "unknown":
-            return f"{str(kept['title']).rstrip('.')}."
+            return _sentence(str(kept["title"]))
         return {
             "healthy": "Nothing is wrong: every check that ran passed.",
             "unknown": "It cannot be told whether anything is wrong.",
         }.get(record.verdict, "No symptom was found.")
-    parts = [str(symptom["title"]).rstrip(".")]
+    parts = [_sentence(str(symptom["title"])).rstrip(".")]
     began = since(symptom)
     if began is not None and clock(began)[:5] not in parts[0]:
         age = f", {duration((record.started - began).total_seconds())} before the run" if record.started else ""
@@ -91,7 +91,7 @@ def _why(record: Record) -> str:
     needed = [gap for gap in record.gaps if gap["needed"]]
     unread = f" {_count(len(needed), 'needed answer')} could not be read." if needed else ""
     if cause is not None:
-        return f"{str(cause['title']).rstrip('.')} ({cause['cause']}).{unread}"
+        return f"{_sentence(str(cause['title'])).rstrip('.')} ({cause['cause']}).{unread}"
     if record.verdict == "healthy":
         return f"There is no cause to name.{unread}"
     return f"The evidence names no cause.{unread}"
@@ -148,7 +148,10 @@ def _contact(record: Record) -> str:
 
 
 def _sentence(text: str) -> str:
-    return text if not text or text.endswith((".", "!", "?")) else f"{text}."
+    # A first word such as p95 or db.slow_query is a name and keeps its form.
+    first = text.partition(" ")[0]
+    whole = text[:1].upper() + text[1:] if first.isalpha() and first.islower() else text
+    return whole if not whole or whole.endswith((".", "!", "?")) else f"{whole}."
 
 
 def subject(record: Record) -> str:

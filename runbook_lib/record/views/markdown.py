@@ -27,7 +27,7 @@ def summary(record: Record) -> str:
     head = headline(record)
     after = f"- **After:** {md(head.after)}\n" if head.after else ""
     parts = [
-        f"# {_sign(head.verdict)} {head.verdict.upper()}: {md(subject(record))}",
+        f"# {_sign(head.verdict)} {head.verdict.upper()} - {md(subject(record))}",
         f"- **What:** {md(head.what)}\n- **Why:** {md(head.why)}\n{after}- **Next:** {md(head.next_step)}",
         f"**This run:** {md(head.ending)}" if head.ending else "",
         _section("Could not be read", _gap_lines(record)),
