@@ -23,7 +23,7 @@ BREACH_SECONDS = 90.0
 
 @app.command("demo")
 def demo(
-    fault: Annotated[str, typer.Option(help="What to break; see: runbook lab faults")] = "cpu_bound",
+    fault: Annotated[str, typer.Option(help="What to break; see: runbook lab faults")] = "idle_in_transaction",
     keep: Annotated[bool, typer.Option("--keep", help="Leave the lab running.")] = False,
 ) -> None:
     """Start the lab, break it, find the cause, approve one plan, apply and verify it, archive the record."""
@@ -46,8 +46,12 @@ def demo(
     finally:
         if not keep:
             supervisor.down(place)
+    told = result.to_json()
+    top = told["findings"][0] if told["findings"] else {"cause": "none", "title": "nothing was found"}
     line()
-    line(f"verdict   {result.verdict}")
+    line(f"verdict   {result.verdict}: {top['cause']}, {top['title']}")
+    if told["verification"]:
+        line(f"verified  {told['verification']['status'].replace('_', ' ')}: {told['verification']['sentence']}")
     line(f"record    {result.record}")
     line(f"page      {result.record / 'report.html'}")
     line(f"all of it took {time.monotonic() - started:.0f} s" + ("; the lab still runs" if keep else ""))

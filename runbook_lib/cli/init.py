@@ -11,7 +11,7 @@ from runbook_lib.cli.output import line
 
 app = typer.Typer(rich_markup_mode=None)
 
-TEMPLATE = '''# The service catalogue.
+TEMPLATE = """# The service catalogue.
 # Secrets stand here by name (env:NAME, file:PATH, k8s:namespace/name/key), never by value.
 
 [services.api]
@@ -68,7 +68,7 @@ url = "http://127.0.0.1:8080"
 
 # [environments.production.redis]
 # host = "127.0.0.1"
-'''
+"""
 
 
 @app.command("init")

@@ -79,7 +79,9 @@ _SIGNS = {"ok": "✓", "error": "✕", "not_run": "·"}
 def summary(result: RunResult) -> None:
     """Print what a person must know, most important first."""
     told = result.to_json()
-    line(f"{told['verdict'].upper()}  {told['runbook']} of {told['service']} in {told['environment']}")
+    held = told["verification"] is not None and told["verification"]["status"] == "held"
+    fixed = ", then fixed: the objective holds again" if held else ""
+    line(f"{told['verdict'].upper()}{fixed}  ({told['runbook']} of {told['service']} in {told['environment']})")
     for finding in told["findings"]:
         line(f"  {finding['severity']:8} {finding['cause']}: {finding['title']}")
     for note in told["context"]:
