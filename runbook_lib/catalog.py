@@ -61,7 +61,7 @@ _ENDPOINTS: Mapping[str, Mapping[str, type]] = {
 }
 _REQUIRED: Mapping[str, str] = {"postgres": "host", "redis": "host", "kubernetes": "kubeconfig", "slack": "webhook"}
 _PATHS = ("kubeconfig",)
-ACTION_KINDS = ("scale", "end_backend", "deploy", "rollback", "database_rollback", "unlock_release", "notify")
+ACTION_KINDS = ("scale", "end_backend", "deploy", "rollback", "database_rollback", "unlock_release", "notify", "command")
 _APPROVALS = ("none", "one", "two")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from runbook_lib.actions.advice import advice
+from runbook_lib.actions.command import KIND as COMMAND
+from runbook_lib.actions.command import Command
 from runbook_lib.actions.end_backend import KIND as END_BACKEND
 from runbook_lib.actions.end_backend import EndBackend, end_backend
 from runbook_lib.actions.protocol import Action
@@ -25,6 +27,7 @@ class Systems(Protocol):
     kubernetes: Any
     postgres: Any
     metrics: Any
+    tools: Any
 
     @property
     def findings(self) -> Findings:
@@ -65,7 +68,9 @@ def bind(plan: Plan, run: Systems) -> Action:
         return Scale(run.kubernetes)
     if plan.kind == END_BACKEND:
         return EndBackend(run.postgres)
-    raise UnknownNameError("kind of action", plan.kind, (SCALE, END_BACKEND))
+    if plan.kind == COMMAND:
+        return Command(run.tools, run)
+    raise UnknownNameError("kind of action", plan.kind, (SCALE, END_BACKEND, COMMAND))
 
 
 def _for(finding: Finding, run: Systems, replicas: int) -> Plan | NoPlan:

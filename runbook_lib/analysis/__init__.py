@@ -21,21 +21,28 @@ if TYPE_CHECKING:
     from runbook_lib.analysis.pool_use import pool
     from runbook_lib.analysis.probe import health
     from runbook_lib.analysis.release import shifted_after
+    from runbook_lib.analysis.steps import agrees, answered, below, by_hand, expected, planned
     from runbook_lib.analysis.traffic import driven_by
     from runbook_lib.analysis.verdict import conclude
     from runbook_lib.analysis.weighing import weigh
     from runbook_lib.analysis.workload import replicas
 
 __all__ = [
+    "agrees",
+    "answered",
+    "below",
+    "by_hand",
     "cache",
     "conclude",
     "database",
     "dependencies",
     "driven_by",
     "errors",
+    "expected",
     "frame",
     "health",
     "objective_breached",
+    "planned",
     "pool",
     "replicas",
     "saturated",
@@ -45,15 +52,21 @@ __all__ = [
 
 # A module must not carry the name of a public function: importing it would hide the function.
 _HOMES = {
+    "agrees": "steps",
+    "answered": "steps",
+    "below": "steps",
+    "by_hand": "steps",
     "cache": "cache_state",
     "conclude": "verdict",
     "database": "database_state",
     "dependencies": "dependency",
     "driven_by": "traffic",
     "errors": "error_ratio",
+    "expected": "steps",
     "frame": "frames",
     "health": "probe",
     "objective_breached": "objective",
+    "planned": "steps",
     "pool": "pool_use",
     "replicas": "workload",
     "saturated": "cpu",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -39,6 +39,7 @@ from runbook_lib.run.verify import verify
 
 if TYPE_CHECKING:
     from runbook_lib.clients.datadog import DatadogClient
+    from runbook_lib.clients.github import GitHubClient
     from runbook_lib.clients.grafana import GrafanaClient
     from runbook_lib.clients.kubernetes import KubernetesClient
     from runbook_lib.clients.postgres import PostgresClient
@@ -70,6 +71,7 @@ class Run:
     redis: RedisClient
     grafana: GrafanaClient
     datadog: DatadogClient
+    github: GitHubClient
     service_probe: HttpProbe
     tools: ToolsClient
 
@@ -221,14 +223,14 @@ class Run:
         Raises:
             UnknownNameError: a group that nobody knows.
         """
-        checks = preflight(self, *groups)
-        self.check(checks)
-        return checks
+        return self.check(preflight(self, *groups))
 
-    def check(self, checks: Checks) -> None:
+    def check(self, *given: Checks | Check) -> Checks:
         """Write checks down; a needed one that failed makes the run fail, an unknown one the verdict unknown."""
+        checks = Checks(tuple(one for each in given for one in ((each,) if isinstance(each, Check) else each)))
         self._journal("note", {"what": "checks", "items": [check.to_json() for check in checks]})
-        self.note(tuple(_finding(check) for check in checks if check.needed))
+        self.note(_findings(checks))
+        return checks
 
     def verify(self, after: Evidence | Gap, *, against: Evidence | Gap, within_seconds: float = 180) -> Verification:
         """Compare evidence read after a change with the same evidence before it; reads again until it holds.
@@ -331,12 +333,17 @@ class Run:
         return self._header._repr_html_()
 
 
-def _finding(check: Check) -> Finding:
-    told = f"{check.group} {check.name}: {check.observed}, required {check.required or 'to pass'}"
-    if check.status is CheckStatus.PASSED:
-        return Finding("none", Severity.NOTE, told, role=Role.RULED_OUT)
-    severity = Severity.CRITICAL if check.status is CheckStatus.FAILED else Severity.UNKNOWN
-    return Finding("unknown", severity, f"{told}; {check.fix}" if check.fix else told, role=Role.SYMPTOM)
+def _findings(checks: Checks) -> Iterator[Finding]:
+    """One finding for each needed check that did not pass, and one that counts those that did."""
+    needed = [check for check in checks if check.needed]
+    passed = sum(check.status is CheckStatus.PASSED for check in needed)
+    if passed:
+        yield Finding("none", Severity.NOTE, f"{passed} of {len(needed)} needed checks passed", role=Role.RULED_OUT)
+    for check in needed:
+        if check.status is not CheckStatus.PASSED:
+            severity = Severity.CRITICAL if check.status is CheckStatus.FAILED else Severity.UNKNOWN
+            told = f"{check.group} {check.name}: {check.observed}, required {check.required or 'to pass'}"
+            yield Finding("unknown", severity, f"{told}; {check.fix}" if check.fix else told, role=Role.SYMPTOM)
 
 
 __all__ = ["Run"]

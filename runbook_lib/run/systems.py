@@ -42,6 +42,7 @@ CLIENTS: Mapping[str, Client] = {
     "redis": Client("redis", "redis", "RedisClient", "latency_seconds"),
     "grafana": Client("grafana", "grafana", "GrafanaClient", "server"),
     "datadog": Client("datadog", "datadog", "DatadogClient", "connections"),
+    "github": Client("github", "github", "GitHubClient", "runs"),
     "service_probe": Client("service", "probe", "HttpProbe", "health"),
     "tools": Client("tools", "tools", "ToolsClient", "version"),
 }
