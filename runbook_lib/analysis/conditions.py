@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from runbook_lib.analysis.dependency import kind_of
+from runbook_lib.analysis.thresholds import THRESHOLDS
 from runbook_lib.model import Finding, Gap
 
 _UNREACHABLE = ("unreachable", "timeout")
 #: Rates look back a minute and are sampled in steps: times closer than this are not told apart.
 _SLACK = timedelta(seconds=90)
-#: Work for each request that grew by this much is no matter of more requests.
-_WORK_FACTOR = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ def _not_later(root: Finding, victim: Finding, _scene: Scene) -> bool:
 
 def _same_work(_root: Finding, victim: Finding, scene: Scene) -> bool:
     cpu = next((one for one in scene.causes if one.cause == "app.cpu_bound"), victim)
-    return float(cpu.subject.get("work_factor", 1.0)) < _WORK_FACTOR
+    return float(cpu.subject.get("work_factor", 1.0)) < THRESHOLDS["work_factor"].value
 
 
 ALWAYS = Condition("", lambda _r, _v, _s: True)

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from runbook_lib.analysis.claims import Given, found, has_samples, ruled_out, untold
 from runbook_lib.analysis.shifts import last_rise
-from runbook_lib.analysis.signals import Points, by_label, combined, end_epoch, is_fresh, recent_level
+from runbook_lib.analysis.signals import Points, by_label, combined, end_epoch, present, recent_level, worst
 from runbook_lib.analysis.thresholds import THRESHOLDS
 from runbook_lib.model import Evidence, Finding, Gap, Quantity, Severity
 from runbook_lib.model.units import format_value
@@ -17,21 +17,27 @@ _QUESTION = "whether the pods are CPU bound"
 
 
 def saturated(
-    cpu: Evidence | Gap, throttled: Evidence | Gap, *, time_in_dependencies: Given = None, traffic: Given = None
+    cpu: Evidence | Gap,
+    throttled: Evidence | Gap,
+    *,
+    time_in_dependencies: Given = None,
+    traffic: Given = None,
+    latency: Given = None,
 ) -> tuple[Finding, ...]:
-    """Say whether the pods use all the processor time they may.
+    """Say whether the service is short of processor time.
 
     Args:
         cpu: processor time over the limit by pod, 0 to 1.
         throttled: share of throttled periods by pod, 0 to 1.
-        time_in_dependencies: seconds per second that requests wait for other systems, by dependency; shown beside
-            the finding, because waiting for others is what rules a CPU-bound service out.
+        time_in_dependencies: seconds per second that requests wait for other systems, by dependency.
         traffic: requests per second, to say what a request waits on average, and whether each costs more than before.
+        latency: a latency quantile over time, seconds; with it a node that is short of processors is found, too.
 
     Returns:
         ``app.cpu_bound`` when half of the pods or more reach 90 % of their limit or are stopped in a quarter of the
-        periods; else ruled out; unknown without either evidence. ``subject`` names the ``pods`` and ``work_factor``:
-        processor time for each request as a multiple of before.
+        periods, or by elimination: requests cost more processor time, became slow, and hardly wait for others. Else
+        ruled out; unknown without either evidence. ``subject`` names the ``pods`` and ``work_factor``: processor time
+        for each request as a multiple of before.
     """
     usable = [one for one in (cpu, throttled) if isinstance(one, Evidence) and _levels(one)]
     if not usable:
@@ -41,54 +47,70 @@ def saturated(
     busy = [pod for pod, level in use.items() if level >= THRESHOLDS["cpu_ratio"].value]
     held = [pod for pod, level in stopped.items() if level >= THRESHOLDS["throttled_ratio"].value]
     hot, pods = sorted({*busy, *held}), sorted({*use, *stopped})
-    title = _title(use, stopped, hot, pods) + _waits(time_in_dependencies, traffic)
+    waits = _wait_seconds(time_in_dependencies, traffic)
+    title = _title(use, stopped, hot, pods, waits)
     by_use = bool(busy) or not stopped
     observed = Quantity(statistics.median((use if by_use else stopped).values()), "ratio")
-    limit = "cpu_ratio" if by_use else "throttled_ratio"
+    limit, work = "cpu_ratio" if by_use else "throttled_ratio", _work_factor(cpu, traffic)
     # One hot pod of many is a hot shard, not a service short of processor time.
-    if len(hot) * 2 < len(pods) or not hot:
+    bound = bool(hot) and len(hot) * 2 >= len(pods)
+    starved = not bound and _starved(work, waits, latency)
+    if not bound and not starved:
         return (ruled_out("app.cpu_bound", title, *usable, observed=observed, limit=limit),)
     return (
         found(
             "app.cpu_bound",
             Severity.CRITICAL,
-            title,
+            f"{title}; each costs {work:.1f} times the processor time of before" if starved else title,
             *usable,
-            time_in_dependencies if isinstance(time_in_dependencies, Evidence) else None,
-            observed=observed,
-            limit=limit,
+            *(one for one in (time_in_dependencies, latency) if isinstance(one, Evidence)),
+            observed=Quantity(work, "") if starved else observed,
+            limit="work_factor" if starved else limit,
             since=_since(usable),
-            confidence=0.8 if busy and held else 0.7,
-            subject={"pods": hot, "work_factor": _work_factor(cpu, traffic)},
+            confidence=0.5 if starved else 0.8 if busy and held else 0.7,
+            subject={"pods": hot, "work_factor": work, "starved": starved},
         ),
     )
+
+
+def _starved(work: float, wait_seconds: float | None, latency: Given) -> bool:
+    """Whether requests that cost more became slow without waiting for others: then the node has no time for them.
+
+    A pod on a crowded node never reaches its own limit.
+    """
+    if wait_seconds is None or not isinstance(latency, Evidence) or not has_samples(latency):
+        return False
+    shift = last_rise(worst(latency.series))
+    own = shift is not None and wait_seconds <= shift.after * THRESHOLDS["wait_share"].value
+    return own and work >= THRESHOLDS["work_factor"].value
 
 
 def _levels(given: Evidence | Gap) -> dict[str, float]:
     """Pod to its present level; pods that are gone by now are left out."""
     if isinstance(given, Gap) or not has_samples(given):
         return {}
-    now = end_epoch(given)
-    lines = {pod: points for pod, points in by_label(given, "pod").items() if points and is_fresh(points, now)}
+    lines = present(by_label(given, "pod"), end_epoch(given))
     return {pod: level for pod, points in lines.items() if (level := recent_level(points)) is not None}
 
 
-def _title(use: dict[str, float], stopped: dict[str, float], hot: list[str], pods: list[str]) -> str:
+def _title(
+    use: dict[str, float], stopped: dict[str, float], hot: list[str], pods: list[str], waits: float | None
+) -> str:
     parts = []
     if use:
         parts.append(f"pods use {format_value(statistics.median(use.values()), 'ratio')} of their CPU limit (median)")
     if stopped:
         parts.append(f"are throttled in {format_value(statistics.median(stopped.values()), 'ratio')} of the periods")
-    return f"{' and '.join(parts)}; {len(hot)} of {len(pods)} pods at their limit"
+    waiting = f"; a request waits {format_value(waits, 's')} for other systems on average" if waits is not None else ""
+    return f"{' and '.join(parts)}; {len(hot)} of {len(pods)} pods at their limit{waiting}"
 
 
-def _waits(time_in: Given, traffic: Given) -> str:
+def _wait_seconds(time_in: Given, traffic: Given) -> float | None:
+    """What a request waits for other systems on average, seconds: time spent there over requests, each per second."""
     if not isinstance(time_in, Evidence) or not isinstance(traffic, Evidence):
-        return ""
+        return None
     waiting, rate = recent_level(combined(time_in.series)), recent_level(combined(traffic.series))
-    if waiting is None or not rate:
-        return ""
-    return f"; a request waits {format_value(waiting / rate, 's')} for other systems on average"
+    return waiting / rate if waiting is not None and rate else None
 
 
 def _since(usable: list[Evidence]) -> datetime | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from runbook_lib.analysis.claims import Given, found, ruled_out
-from runbook_lib.analysis.signals import by_label, end_epoch, is_fresh
+from runbook_lib.analysis.signals import by_label, end_epoch, present
 from runbook_lib.analysis.thresholds import THRESHOLDS
 from runbook_lib.model import Evidence, Finding, Quantity, Severity
 from runbook_lib.model.evidence import Scalar
@@ -100,7 +100,7 @@ def _restarted(restarts: Given) -> dict[str, float]:
     if not isinstance(restarts, Evidence):
         return {}
     now = end_epoch(restarts)
-    lines = {pod: points for pod, points in by_label(restarts, "pod").items() if is_fresh(points, now)}
+    lines = present(by_label(restarts, "pod"), now)
     recent = {pod: [v for t, v in points if t >= now - _BACK_OFF_RESET_SECONDS] for pod, points in lines.items()}
     return {pod: values[-1] - values[0] for pod, values in recent.items() if values}
 

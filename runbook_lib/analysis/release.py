@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from runbook_lib.analysis.claims import found, has_samples, ruled_out, untold
-from runbook_lib.analysis.shifts import Shift, last_rise
+from runbook_lib.analysis.shifts import Shift, last_rise, rise_after
 from runbook_lib.analysis.signals import end_epoch, worst
 from runbook_lib.analysis.thresholds import THRESHOLDS
 from runbook_lib.model import Evidence, Finding, Gap, Quantity, Role, Severity
@@ -44,10 +43,11 @@ def shifted_after(signal: Evidence | Gap, rollouts: Evidence | Gap) -> tuple[Fin
     if skew > THRESHOLDS["clock_skew_seconds"].value:
         reason = f"the newest rollout starts {duration(skew)} after the window ends: the clocks differ"
         return (untold(_QUESTION, rollouts, reason),)
-    shift = last_rise(worst(signal.series))
-    if shift is None:
-        return (_no_shift(signal, rollouts, known),)
-    return (_alignment(signal, rollouts, known, shift),)
+    live = known[-1]
+    shift = rise_after(worst(signal.series), live["started_at"], THRESHOLDS["release_seconds"].value)
+    if shift is None or not live["before"]:
+        return (_ruled_out(signal, rollouts, live),)
+    return (_suspect(signal, rollouts, live, shift),)
 
 
 def _revisions(rollouts: Evidence) -> list[dict[str, Any]]:
@@ -55,7 +55,7 @@ def _revisions(rollouts: Evidence) -> list[dict[str, Any]]:
     rows = [row for row in rollouts.table.records() if _number(row.get("started_at")) is not None]
     ordered: list[dict[str, Any]] = sorted(
         (dict(row, started_at=_number(row["started_at"])) for row in rows),
-        key=lambda row: (row["started_at"], str(row.get("revision"))),
+        key=_order,
     )
     for before, row in zip([{}, *ordered], ordered, strict=False):
         row["before"] = before
@@ -66,46 +66,44 @@ def _number(value: Scalar) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def _no_shift(signal: Evidence, rollouts: Evidence, known: list[dict[str, Any]]) -> Finding:
-    newest = max(known, key=_order)
-    when = clock(from_epoch(newest["started_at"]))
-    title = f"{signal.title.lower()} did not rise to a new level; newest revision {_name(newest)} since {when} UTC"
-    return ruled_out("app.bad_release", title, signal, rollouts)
-
-
-def _alignment(signal: Evidence, rollouts: Evidence, known: list[dict[str, Any]], shift: Shift) -> Finding:
-    slack = max(2 * shift.step_seconds, 10.0)
-    suspects = [row for row in known if row["before"] and row["started_at"] <= shift.at + slack]
-    rose = (
-        f"{signal.title.lower()} rose from {format_value(shift.before, signal.unit)} to "
-        f"{format_value(shift.after, signal.unit)} at {clock(shift.since)} UTC"
-    )
-    if not suspects:
-        return ruled_out("app.bad_release", f"{rose}; no release came before that", signal, rollouts)
-    newest, live = suspects[-1], max(known, key=_order)
-    if live["started_at"] < newest["started_at"]:
-        title = f"{rose}; revision {_name(live)} serves again, whose pods are older"
+def _ruled_out(signal: Evidence, rollouts: Evidence, live: Mapping[str, Any]) -> Finding:
+    """Say of the release that serves why it is not suspected: no rise, no predecessor, or not at that time."""
+    what, when = signal.title.lower(), clock(from_epoch(live["started_at"]))
+    shift = last_rise(worst(signal.series))
+    if shift is None:
+        title = f"{what} did not rise to a new level; revision {_name(live)} serves since {when} UTC"
         return ruled_out("app.bad_release", title, signal, rollouts)
-    lag = max(shift.at - newest["started_at"], 0.0)
-    observed = Quantity(lag, "s")
-    after = f"{rose}, {duration(lag)} after revision {_name(newest)}"
-    if lag > THRESHOLDS["release_seconds"].value:
-        return ruled_out("app.bad_release", after, signal, rollouts, observed=observed, limit="release_seconds")
-    changed = newest.get("image") != newest["before"].get("image")
-    title = f"{after} replaced {_name(newest['before'])}" if changed else f"{after}: same image, other configuration"
+    title = (
+        f"{what} rose from {format_value(shift.before, signal.unit)} to {format_value(shift.after, signal.unit)} at "
+        f"{clock(shift.since)} UTC, not with revision {_name(live)} at {when} UTC"
+    )
+    if not live["before"]:
+        title += ", the first that is known"
+    observed = Quantity(shift.at - live["started_at"], "s")
+    return ruled_out("app.bad_release", title, signal, rollouts, observed=observed, limit="release_seconds")
+
+
+def _suspect(signal: Evidence, rollouts: Evidence, live: Mapping[str, Any], shift: Shift) -> Finding:
+    lag = shift.at - live["started_at"]
+    after = (
+        f"{signal.title.lower()} rose from {format_value(shift.before, signal.unit)} to "
+        f"{format_value(shift.after, signal.unit)} at {clock(shift.since)} UTC, {duration(lag)} after revision "
+        f"{_name(live)}"
+    )
+    changed = live.get("image") != live["before"].get("image")
     prompt = lag <= THRESHOLDS["prompt_seconds"].value
     return found(
         "app.bad_release",
         Severity.CRITICAL if changed else Severity.NOTE,
-        title,
+        f"{after} replaced {_name(live['before'])}" if changed else f"{after}: same image, other configuration",
         signal,
         rollouts,
-        observed=observed,
+        observed=Quantity(lag, "s"),
         limit="release_seconds",
-        since=_began(newest, shift),
+        since=from_epoch(live["started_at"]),
         # What is wrong with a release shows when its first pod serves; what shows later needs another reason, too.
         confidence=0.85 if prompt else 0.55,
-        subject={**_subject(newest), "coincides": True, "prompt": prompt},
+        subject={**_subject(live), "coincides": True, "prompt": prompt},
         role=Role.CAUSE if changed else Role.CONTEXT,
     )
 
@@ -116,19 +114,15 @@ def _order(row: Mapping[str, Any]) -> tuple[float, float]:
     return (float(revision) if revision.isdigit() else 0.0, row["started_at"])
 
 
-def _began(newest: Mapping[str, Any], shift: Shift) -> datetime:
-    return from_epoch(min(newest["started_at"], shift.at))
-
-
 def _name(row: Mapping[str, Any]) -> str:
     return f"{row.get('revision', '?')} ({row.get('image') or 'unknown image'})"
 
 
-def _subject(newest: Mapping[str, Any]) -> dict[str, Any]:
-    before = newest["before"]
+def _subject(live: Mapping[str, Any]) -> dict[str, Any]:
+    before = live["before"]
     return {
-        "revision": newest.get("revision"),
-        "image": newest.get("image"),
+        "revision": live.get("revision"),
+        "image": live.get("image"),
         "previous_revision": before.get("revision"),
         "previous_image": before.get("image"),
     }

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from runbook_lib.analysis.signals import Points, settled, step_seconds
+from runbook_lib.analysis.signals import Points, recent_level, settled, step_seconds
 from runbook_lib.analysis.thresholds import THRESHOLDS
 from runbook_lib.model.times import from_epoch
 
@@ -26,6 +26,8 @@ _SIGNIFICANCE = 5.0
 _LEAST_SAMPLES = 2
 #: Rates look back a minute, so a sudden change is drawn out to one or two.
 _CLIMB_SECONDS = 120
+#: Stretch before a known moment that says what was usual: short, so that an earlier incident is not part of it.
+_BEFORE_SECONDS = 90
 #: Noise below this share of the level is not believed: sampled histograms are no finer.
 _LEAST_NOISE = 0.05
 
@@ -107,8 +109,44 @@ def last_fall(points: Points, factor: float = THRESHOLDS["shift_factor"].value) 
     return Shift(inverted.at, before, after, inverted.step_seconds)
 
 
+def rise_after(
+    points: Points, moment: float, within_seconds: float, factor: float = THRESHOLDS["shift_factor"].value
+) -> Shift | None:
+    """The lasting rise that began at a known moment or soon after it, whatever happened earlier.
+
+    Args:
+        points: ``(epoch seconds, value)`` in order of time.
+        moment: when something changed, epoch seconds.
+        within_seconds: how long after it the rise may begin.
+        factor: how many times the level just before the moment the present level must be.
+
+    Returns:
+        The rise; None when the level did not rise, rose before, rose later, or nothing is known from before.
+    """
+    step = step_seconds(points)
+    earlier = [v for t, v in points if moment - _BEFORE_SECONDS - step <= t <= moment]
+    now = recent_level(points)
+    if not earlier or now is None:
+        return None
+    before = statistics.median(earlier)
+    if now <= 0 or now < before * factor:
+        return None
+    middle, at, dips = math.sqrt(before * now), points[-1][0], 0
+    for t, v in reversed(points):
+        dips = 0 if v >= middle else dips + 1
+        if dips > 2:
+            break
+        at = t if v >= middle else at
+    # A rate that looks back a minute crosses the middle late, a sampled one up to a step early.
+    if not moment - max(2 * step, 10.0) <= at <= moment + within_seconds + step:
+        return None
+    return Shift(max(at, moment), before, now, step)
+
+
 def _last(points: Points, factor: float) -> Shift | None:
     parts = segments(points)
+    if len(parts) < 2:
+        return None
     index = _foot(parts, _steepest(parts, factor) or _last_below(parts, factor))
     if index == 0:
         return None
@@ -117,13 +155,17 @@ def _last(points: Points, factor: float) -> Shift | None:
 
 
 def _steepest(parts: Sequence[Segment], factor: float) -> int:
-    """The segment that begins with the largest step after which the level never came back; 0 when there is none."""
-    best, index, lowest = 0.0, 0, math.inf
+    """The segment that begins with the largest step after which the level never came back; 0 when there is none.
+
+    A level has come back when it is nearer, as a ratio, to the one before than to the present one: two incidents with
+    a calm that is not quite as calm as before are two.
+    """
+    best, index, lowest, now = 0.0, 0, math.inf, parts[-1].level
     for i in range(len(parts) - 1, 0, -1):
         lowest = min(lowest, parts[i].level)
         before = parts[i - 1].level
         step = math.log(parts[i].level / before) if before > 0 and parts[i].level > 0 else math.inf
-        if lowest >= before * factor and lowest > 0 and step > best:
+        if lowest >= max(before * factor, math.sqrt(before * now)) and lowest > 0 and step > best:
             best, index = step, i
     return index
 

@@ -52,6 +52,20 @@ def is_fresh(points: Sequence[tuple[float, float]], now: float) -> bool:
     return bool(points) and now - points[-1][0] <= allowed
 
 
+def present(lines: Mapping[str, Points], now: float) -> dict[str, Points]:
+    """The lines that go on until ``now``: one that ends two steps before the newest sample of all belongs to a pod
+    that is gone, and says nothing about those that serve.
+
+    Args:
+        lines: name to points.
+        now: epoch seconds.
+    """
+    newest = max((points[-1][0] for points in lines.values() if points), default=now)
+    step = max((step_seconds(points) for points in lines.values()), default=0.0)
+    alive = {name: points for name, points in lines.items() if points and newest - points[-1][0] <= 1.5 * step}
+    return {name: points for name, points in alive.items() if is_fresh(points, now)}
+
+
 def recent_level(points: Sequence[tuple[float, float]], samples: int = 3) -> float | None:
     """The median of the newest samples: one outlier does not move it; None without samples."""
     newest = [v for _, v in points[-samples:]]

@@ -60,6 +60,12 @@ THRESHOLDS: Mapping[str, Threshold] = {
     ),
     "cpu_ratio": Threshold(0.9, "ratio", "share of its CPU limit that a pod uses when it is CPU bound", _USE),
     "throttled_ratio": Threshold(0.25, "ratio", "share of CPU periods in which a pod was stopped", _MIXIN),
+    "work_factor": Threshold(
+        1.5, "", "processor time for each request against before", "convention: half as much again"
+    ),
+    "wait_share": Threshold(
+        0.2, "ratio", "share of a slow request that it may wait for others and still be slow by itself", "convention"
+    ),
     "pool_ratio": Threshold(0.9, "ratio", "share of its connections that a pool uses when it has none to spare", _USE),
     "pool_wait_seconds": Threshold(
         0.01, "s", "wait for a connection of a pool that has one free is far below this", "convention: 10 ms"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runbook_lib.analysis.claims import found, has_samples, ruled_out, untold
-from runbook_lib.analysis.shifts import Shift, last_rise
+from runbook_lib.analysis.shifts import Shift, last_rise, rise_after
 from runbook_lib.analysis.signals import Points, combined, end_epoch, is_fresh, recent_level, worst
 from runbook_lib.analysis.thresholds import THRESHOLDS
 from runbook_lib.model import Evidence, Finding, Gap, Quantity, Role, Severity
@@ -36,7 +36,7 @@ def driven_by(latency: Evidence | Gap, traffic: Evidence | Gap) -> tuple[Finding
         return (_steady(points, traffic),)
     if isinstance(latency, Gap) or not has_samples(latency):
         return (untold(_QUESTION, latency),)
-    return (_compare(latency, traffic, surge, last_rise(worst(latency.series))),)
+    return (_compare(latency, traffic, surge),)
 
 
 def _steady(points: Points, traffic: Evidence) -> Finding:
@@ -46,13 +46,28 @@ def _steady(points: Points, traffic: Evidence) -> Finding:
     return ruled_out("traffic.surge", title, traffic, observed=Quantity(factor, ""), limit="traffic_factor")
 
 
-def _compare(latency: Evidence, traffic: Evidence, surge: Shift, shift: Shift | None) -> Finding:
+def _compare(latency: Evidence, traffic: Evidence, surge: Shift) -> Finding:
     rose = (
         f"traffic rose {surge.factor:.1f} times, from {format_value(surge.before, '1/s')} to "
         f"{format_value(surge.after, '1/s')}, at {clock(surge.since)} UTC"
     )
-    observed = Quantity(surge.factor, "")
-    if shift is None:
+    observed, points = Quantity(surge.factor, ""), worst(latency.series)
+    shift = rise_after(points, surge.at, _SAME_EVENT_SECONDS)
+    if shift is not None:
+        return found(
+            "traffic.surge",
+            Severity.CRITICAL,
+            f"{rose}; latency followed from {format_value(shift.before, 's')} to {format_value(shift.after, 's')}",
+            traffic,
+            latency,
+            observed=observed,
+            limit="traffic_factor",
+            since=surge.since,
+            confidence=0.85,
+            subject={"requests_per_second": round(surge.after, 2), "before": round(surge.before, 2)},
+        )
+    other = last_rise(points)
+    if other is None:
         return found(
             "traffic.surge",
             Severity.NOTE,
@@ -65,22 +80,9 @@ def _compare(latency: Evidence, traffic: Evidence, surge: Shift, shift: Shift | 
             confidence=0.2,
             role=Role.CONTEXT,
         )
-    lag = shift.at - surge.at
-    if lag < -max(60.0, 3 * surge.step_seconds):
-        title = f"{rose}, {duration(-lag)} after latency did: retries or people trying again, not the cause"
-        return ruled_out("traffic.surge", title, traffic, latency, observed=observed, limit="traffic_factor")
-    if lag > _SAME_EVENT_SECONDS + 3 * surge.step_seconds:
-        title = f"{rose}, {duration(lag)} before latency did: latency stood it until then"
-        return ruled_out("traffic.surge", title, traffic, latency, observed=observed, limit="traffic_factor")
-    return found(
-        "traffic.surge",
-        Severity.CRITICAL,
-        f"{rose}; latency followed to {format_value(shift.after, 's')} at {clock(shift.since)} UTC",
-        traffic,
-        latency,
-        observed=observed,
-        limit="traffic_factor",
-        since=surge.since,
-        confidence=0.85,
-        subject={"requests_per_second": round(surge.after, 2), "before": round(surge.before, 2)},
+    lag = other.at - surge.at
+    when = (
+        "before latency did: latency stood it until then" if lag > 0 else "after latency did: an effect, not the cause"
     )
+    title = f"{rose}, {duration(abs(lag))} {when}"
+    return ruled_out("traffic.surge", title, traffic, latency, observed=observed, limit="traffic_factor")

@@ -7,7 +7,7 @@ import pytest
 from runbook_lib import analysis
 from runbook_lib.model import Evidence, Finding, Role, Severity
 
-from .builders import END, gap, line, series, traffic
+from .builders import END, gap, latency, line, series, traffic
 
 NOW = END.timestamp()
 PODS = ("a", "b", "c")
@@ -60,6 +60,14 @@ def test_pods_below_their_limit_rule_it_out(use: tuple[Points, ...], stopped: tu
     assert found.threshold_source
 
 
+def test_pods_that_are_gone_do_not_count() -> None:
+    """After a rollout the idle pods of before do not hide that the new ones are at their limit."""
+    old = [(t, v) for t, v in CALM if t < NOW - 60]
+    use = series("cpu_of_limit", "ratio", {"old1": old, "old2": old, "old3": old, "new1": BUSY})
+    found = analysis.saturated(use, throttled())[0]
+    assert ["new1"] == found.subject["pods"]
+
+
 def test_one_of_the_two_measures_is_enough() -> None:
     """Without throttling figures, use alone decides."""
     assert ["app.cpu_bound"] == claims(analysis.saturated(cpu(BUSY, BUSY), gap("prometheus", "throttled_ratio")))
@@ -90,6 +98,28 @@ def test_more_requests_do_not_show_in_the_work_factor() -> None:
     """Twice the processor time for twice the traffic is the same work for each request."""
     use, rate = line(0.45, 0.95, ago=300, noise=0.02), line(20, 42, ago=300, noise=0.02)
     assert 1.0 == analysis.saturated(cpu(use, use), throttled(), traffic=traffic(rate))[0].subject["work_factor"]
+
+
+@pytest.mark.parametrize(
+    ("wait_seconds", "use", "expected"),
+    [
+        (0.01, line(0.15, 0.35, ago=300, noise=0.02), ["app.cpu_bound"]),
+        (0.9, line(0.15, 0.35, ago=300, noise=0.02), []),
+        (0.01, line(0.15, noise=0.02), []),
+    ],
+    ids=["starved", "waits for others", "costs no more"],
+)
+def test_a_crowded_node_is_found_by_elimination(wait_seconds: float, use: Points, expected: list[str]) -> None:
+    """Slow requests that cost more and wait for nobody are short of processors, though no pod reaches its limit."""
+    waited = series("spent", "count", {"postgres": line(20 * wait_seconds)}, "dependency")
+    found = analysis.saturated(
+        cpu(use, use, use),
+        throttled(FREE, FREE, FREE),
+        time_in_dependencies=waited,
+        traffic=traffic(line(20, noise=0.02)),
+        latency=latency(line(0.05, 2.0, ago=280)),
+    )
+    assert expected == claims(found)
 
 
 def waits(**lines: Points) -> Evidence:

@@ -51,6 +51,14 @@ def test_a_rise_in_stairs_is_dated_at_its_first_stair() -> None:
     assert pytest.approx(NOW - 600, abs=2 * STEP) == shift.at
 
 
+def test_an_earlier_incident_is_another_one() -> None:
+    """Between two incidents the level came back, though not quite to what it was: the second one is the present one."""
+    points = [(t, 4.0 if NOW - 1500 <= t < NOW - 1200 else 2 * v if t >= NOW - 1200 else v) for t, v in line(0.05)]
+    shift = last_rise([(t, 5.0 if t >= NOW - 300 else v) for t, v in points])
+    assert shift is not None
+    assert pytest.approx(NOW - 300, abs=2 * STEP) == shift.at
+
+
 def test_a_ramp_is_dated_at_its_foot() -> None:
     """A rate over a minute climbs for a minute after the event; the event is its foot, not its middle."""
     points = [(t, 0.04 + min(max(t - (NOW - 600), 0) / 60, 1) * 0.5) for t, _ in line(0.04)]
