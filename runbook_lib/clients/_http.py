@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from runbook_lib.clients._clock import skew_warning
 from runbook_lib.clients._retry import BusyError, Deadline, with_retries
 from runbook_lib.errors import (
     ActionRejectedError,
@@ -37,6 +38,7 @@ class Reply:
         headers: names in lower case.
         body: as sent, decompressed.
         latency_seconds: from the request's first byte to the answer's last, seconds.
+        warnings: what speaks against its times.
     """
 
     source: str
@@ -44,6 +46,7 @@ class Reply:
     headers: Mapping[str, str]
     body: bytes
     latency_seconds: float
+    warnings: tuple[str, ...] = ()
 
     def json(self) -> Any:
         """The body as JSON data.
@@ -240,7 +243,7 @@ class Http:
             extensions={"timeout": timeouts},
         )
         token = DEADLINE.set(deadline)
-        started = time.monotonic()
+        started, sent_at = time.monotonic(), time.time()
         try:
             response = client.send(request, stream=True)
             try:
@@ -249,7 +252,8 @@ class Http:
                 response.close()
         finally:
             DEADLINE.reset(token)
-        return Reply(self.source, response.status_code, dict(response.headers), content, time.monotonic() - started)
+        elapsed, warnings = time.monotonic() - started, skew_warning(response.headers.get("date"), sent_at, time.time())
+        return Reply(self.source, response.status_code, dict(response.headers), content, elapsed, warnings)
 
     def _content(self, response: Any) -> bytes:
         import httpx

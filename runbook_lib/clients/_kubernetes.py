@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from runbook_lib.clients._clock import skew_warning
 from runbook_lib.clients._retry import BusyError, Deadline, with_retries
 from runbook_lib.errors import (
     ActionRejectedError,
@@ -45,6 +47,8 @@ class ApiServer:
     def __init__(self, kubeconfig: str, context: str, *, connect_seconds: float, total_seconds: float) -> None:
         self.connect_seconds, self.total_seconds = connect_seconds, total_seconds
         self.warnings: tuple[str, ...] = ()
+        #: What speaks against the times of the newest answer.
+        self.skew: tuple[str, ...] = ()
         self._api = _bounded(lambda: self._load(kubeconfig, context), total_seconds)
 
     def _load(self, kubeconfig: str, context: str) -> Any:
@@ -158,7 +162,7 @@ class ApiServer:
         )
         if query:
             url += "?" + urlencode(query)
-        left = max(0.001, deadline.remaining)
+        left, sent_at = max(0.001, deadline.remaining), time.time()
         with _wire_errors(self.connect_seconds, deadline.seconds):
             response = self._api.call_api(
                 method, url, headers, body, _request_timeout=(min(self.connect_seconds, left), left)
@@ -174,6 +178,7 @@ class ApiServer:
                         raise SourceTimeoutError(f"no complete answer within {deadline.seconds:g} s", source=SOURCE)
             finally:
                 response.release_conn()
+        self.skew = skew_warning(response.headers.get("Date"), sent_at, time.time())
         return response.status, bytes(content)
 
 

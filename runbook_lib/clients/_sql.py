@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 
-# A literal that the server cut off at track_activity_query_size has no end: then all the rest belongs to it.
+# A literal that the server cut off at track_activity_query_size has no end: then all the rest belongs to it. So it
+# does where one cannot tell the end: a comment in a comment, and a backslash before a quote, which is an escape or
+# not by the session's standard_conforming_strings.
 _LITERAL = re.compile(
     r"""
-    (?P<comment>/\*.*?(?:\*/|\Z) | --[^\n]*)
-  | (?P<text>[EeBbXxNn]?'(?:[^'\\]|''|\\.)*(?:'|\Z) | [Uu]&'(?:[^']|'')*(?:'|\Z))
+    (?P<comment>/\*(?:(?!/\*|\*/).)*(?:\*/|/\*.*\Z|\Z) | --[^\n]*)
+  | (?P<escaped>[Ee]'(?:[^'\\]|''|\\.)*(?:'|\Z))
+  | (?P<text>(?:[BbXxNn]|[Uu]&)?'(?:[^'\\]|''|\\(?!'))*(?:'|\\'.*\Z|\Z))
   | (?P<dollar>\$(?P<tag>[A-Za-z_\x80-\uffff]*)\$.*?(?:\$(?P=tag)\$|\Z))
   | (?P<quoted>"(?:[^"]|"")*(?:"|\Z))
   | (?P<name>\$\d+|[A-Za-z_\x80-\uffff][\w$]*)
@@ -26,7 +29,5 @@ def without_literals(text: str, limit: int = 500) -> str:
             return match.group(0)
         return " " if match.lastgroup == "comment" else "?"
 
-    # A backslash ends a plain literal early only with standard_conforming_strings off; reading it as an escape can
-    # only take more of the text for a literal, never less.
     line = " ".join(_LITERAL.sub(replace, text).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -219,7 +219,7 @@ class KubernetesClient(SourceClient):
         return str(self.workload[name])
 
     def _answer(self, data: Table | Mapping[str, Any], *warnings: str) -> Answer:
-        return Answer(data, (*self._server.warnings, *warnings))
+        return Answer(data, (*self._server.warnings, *self._server.skew, *warnings))
 
     def _list(self, *parts: str, **query: str) -> list[dict[str, Any]]:
         """A list of the namespace: ``parts`` are the API's group and version, then the resource."""

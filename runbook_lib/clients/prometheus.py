@@ -254,11 +254,11 @@ class PrometheusClient(SourceClient):
         merged: dict[tuple[tuple[str, str], ...], Series] = {}
         warnings: list[str] = []
         for start, end, step in slices(window, self._step(window, step_seconds)):
-            body = self._api(
+            body, notes = self._api(
                 "/api/v1/query_range",
                 {"query": question.text, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"},
             )
-            warnings += [str(one) for key in ("warnings", "infos") for one in body.get(key, ())]
+            warnings += [*(str(one) for key in ("warnings", "infos") for one in body.get(key, ())), *notes]
             _merge(merged, body["data"])
         if not merged:
             raise SourceEmptyError("no series answers this question in the window", source=self.source)
@@ -266,7 +266,7 @@ class PrometheusClient(SourceClient):
         return Answer(ordered, tuple(dict.fromkeys(warnings)))
 
     def _fetch_alerts(self, question: Question) -> Answer:
-        body = self._api("/api/v1/alerts", {})
+        body, notes = self._api("/api/v1/alerts", {})
         labels = {k: str(v) for k, v in (self.workload.get("selector") or {}).items()}
         rows = [
             {
@@ -283,7 +283,7 @@ class PrometheusClient(SourceClient):
             # An alert without a label of the selector may still be ours; one with another value is not.
             if all(one["labels"].get(name, value) == value for name, value in labels.items())
         ]
-        return Answer(Table.of(rows, ("alert", "state", "severity", "started_at", "value", "summary")))
+        return Answer(Table.of(rows, ("alert", "state", "severity", "started_at", "value", "summary")), notes)
 
     def _fetch_server(self, question: Question) -> Answer:
         reply = self._http.get("/api/v1/status/buildinfo", any_status=True)
@@ -292,14 +292,15 @@ class PrometheusClient(SourceClient):
         known = {key: str(data.get(key, "")) for key in ("version", "revision")}
         return Answer({**known, "application": str(data.get("application", "Prometheus" if known["version"] else ""))})
 
-    def _api(self, path: str, params: Mapping[str, str]) -> dict[str, Any]:
+    def _api(self, path: str, params: Mapping[str, str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """The body of a good answer, and what speaks against its times."""
         reply = self._http.get(
             path, {**params, "timeout": f"{self.total_seconds:g}s"} if params else None, explain=_explain
         )
         body = reply.json()
         if not isinstance(body, dict) or body.get("status") != "success":
             raise SourceAnswerError("the answer is not one of the Prometheus API", source=self.source)
-        return body
+        return body, reply.warnings
 
 
 def slices(window: Window, step_seconds: float) -> Iterator[tuple[float, float, float]]:

@@ -170,6 +170,7 @@ def _state(before: Mapping[str, Any], after: Mapping[str, Any], elapsed_seconds:
         "latest_fork_seconds": (_number(after, "latest_fork_usec") or 0) / 1e6,
         "aof_delayed_fsync": _number(after, "aof_delayed_fsync"),
         "rdb_last_bgsave_status": str(after.get("rdb_last_bgsave_status", "")),
+        "clock_offset_seconds": _clock_offset(after),
         "interval_seconds": elapsed_seconds,
     }
 
@@ -192,6 +193,12 @@ def _cpu(before: Mapping[str, Any], after: Mapping[str, Any], seconds: float) ->
     """Processor time of the main thread, which runs the commands; of all threads where it is not told apart."""
     main = _rate(before, after, ("used_cpu_sys_main_thread", "used_cpu_user_main_thread"), seconds)
     return _rate(before, after, ("used_cpu_sys", "used_cpu_user"), seconds) if main is None else main
+
+
+def _clock_offset(fields: Mapping[str, Any]) -> float | None:
+    """How far the server's clock is ahead of ours, seconds: its slow log is told in its own time."""
+    told = _number(fields, "server_time_usec")
+    return None if told is None else told / 1e6 - time.time()
 
 
 def _slow_command(entry: Any) -> tuple[Any, ...]:
