@@ -97,18 +97,8 @@ class RecordFolder:
         if not RUN_ID.fullmatch(run_id):
             raise RecordError(f"run id {run_id!r}: use letters, digits, _ and - (3 to 80 characters)")
         root = local_archive(archive)
-        day = root / f"{started or utc_now():%Y/%m/%d}"
-        path = day / f"{run_id}{PARTIAL}"
-        try:
-            _make_day(day, root, disk)
-            _refuse_existing(day / run_id)
-            disk.make_folder(path)
-            disk.make_folder(path / "evidence")
-            disk.sync_folder(day)
-        except FileExistsError as error:
-            raise RecordError(f"{path}: a run of this name has a record already") from error
-        except OSError as error:
-            raise RecordError(f"{path}: the record cannot be started: {error.strerror}") from error
+        path = root / f"{started or utc_now():%Y/%m/%d}" / f"{run_id}{PARTIAL}"
+        _make(path, root, disk)
         _reserve(path / RESERVE)
         journal = Journal.create(
             path / JOURNAL, run_id=run_id, genesis=genesis, actor=actor, redactor=redactor, disk=disk
@@ -252,6 +242,20 @@ def hold(path: Path, *, alone: bool = False) -> int:
         os.close(descriptor)
         raise RecordError(f"{path}: a process of the run is still alive") from error
     return descriptor
+
+
+def _make(path: Path, root: Path, disk: Disk) -> None:
+    day = path.parent
+    try:
+        _make_day(day, root, disk)
+        _refuse_existing(day / path.name.removesuffix(PARTIAL))
+        disk.make_folder(path)
+        disk.make_folder(path / "evidence")
+        disk.sync_folder(day)
+    except FileExistsError as error:
+        raise RecordError(f"{path}: a run of this name has a record already") from error
+    except OSError as error:
+        raise RecordError(f"{path}: the record cannot be started: {error.strerror}") from error
 
 
 def _refuse_existing(path: Path) -> None:
