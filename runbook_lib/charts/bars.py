@@ -113,7 +113,8 @@ def _connection_bars(one: Evidence, limit: float | None) -> Iterable[Bar]:
         if series.last is not None and one.unit == "ratio":
             yield Bar(name, series.last, f"{format_value(series.last, 'ratio')} in use", 1.0)
         elif series.last is not None:
-            yield Bar(f"{name} ({one.source})", series.last, _of(series.last, limit), limit)
+            whose = name if one.source in name.casefold() else f"{name} ({one.source})"
+            yield Bar(whose, series.last, _of(series.last, limit), limit)
 
 
 def _of(used: float, full: float | None) -> str:

@@ -37,10 +37,12 @@ def figure(plot: Plot, spoken: str) -> dict[str, Any]:
         _limits(panel, scale, index, shapes, notes)
         if not panel.lines:
             notes.append(_note(panel.message, x=0.5, xref="paper", y=0.5, yref=f"y{_suffix(index)} domain"))
-    for mark in plot.marks:
+    for number, mark in enumerate(plot.marks):
         moment = utc(mark.time)
         shapes.append(_shape("line", moment, moment, 0, 1, "paper", line={"color": FAINT, "dash": "dot", "width": 1}))
-        notes.append(_note(f"{mark.sign} {mark.label}", x=moment, xref="x", y=1, yref="paper", xanchor="left"))
+        # "auto" keeps a label inside at both edges; neighbours are put at different heights.
+        place = {"x": moment, "xref": "x", "y": 1, "yref": "paper", "xanchor": "auto", "yshift": 14 * (number % 3)}
+        notes.append(_note(f"{mark.sign} {mark.label}", **place))
     return {"data": data, "layout": {**layout, "shapes": shapes, "annotations": notes}, "config": dict(CONFIG)}
 
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from runbook_lib.charts.plot import Line, Mark, Panel, Plot
-from runbook_lib.model import Evidence, Gap
+from runbook_lib.model import Evidence, Gap, Window
 from runbook_lib.model.times import clock, duration, from_epoch
 from runbook_lib.model.units import format_value
 
 _MOST_MARKS = 4
 
 
-def timeline_sentence(plot: Plot, asked: Sequence[Evidence | Gap], marks: Sequence[Mark], lost: Sequence[Gap]) -> str:
+def timeline_sentence(
+    plot: Plot, window: Window, asked: Sequence[Evidence | Gap], marks: Sequence[Mark], lost: Sequence[Gap]
+) -> str:
     """One sentence for each panel and one for the marks.
 
     Args:
         plot: what is drawn.
+        window: what was asked about.
         asked: the questions behind it, for the count of series that are not drawn.
         marks: the marks inside the window.
         lost: marks that could not be read.
@@ -32,7 +35,7 @@ def timeline_sentence(plot: Plot, asked: Sequence[Evidence | Gap], marks: Sequen
         parts.append(f"marked: {', '.join(named)}{earlier}")
     parts += [f"no marks for {gap.title} ({gap.source}: {gap.reason})" for gap in lost]
     told = "; ".join(parts) + "."
-    return f"{told} Window {plot.window}." if plot.timed else told
+    return f"{told} Window {window}." if plot.timed else told
 
 
 def _panel(panel: Panel) -> str:

@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 from runbook_lib.charts.axes import days, scale_for, tick_label, ticks, time_ticks
+from runbook_lib.charts.labels import SIZE, Placed, placed
 from runbook_lib.charts.lines import thin
 from runbook_lib.charts.plot import FAINT, GRID, INK, LIMIT_COLOUR, Line, Mark, Panel, Plot
 from runbook_lib.charts.raster import fitted, text_width
@@ -17,7 +18,6 @@ WIDTH = 560
 LEFT, RIGHT = 58, 14
 _PANEL_HEIGHT, _TWO_PANEL_HEIGHT = 190, 130
 _ROW = 17
-_MARK_ROWS = 3
 _HEADER = 34.0
 _MESSAGE_HEIGHT = 90
 
@@ -58,18 +58,18 @@ def draw(plot: Plot, spoken: str) -> str:
 
     body = [label(10, 22, fitted(plot.title, 15, WIDTH - 20), size=15)]
     marks = [mark for mark in plot.marks if start <= mark.time <= end]
-    placed = _placed(marks, x_of)
-    top = _HEADER + _ROW * (1 + max((row for _, _, row, _ in placed), default=-1))
+    shown = placed(marks, x_of, WIDTH)
+    top = _HEADER + _ROW * (1 + max((one.row for one in shown), default=-1))
     height = _PANEL_HEIGHT if len(plot.panels) == 1 else _TWO_PANEL_HEIGHT
     first = top
     panels: list[str] = []
     for panel in plot.panels:
         # A heading that was given for the only panel takes the place of the panel's own.
-        shown = panel.title if len(plot.panels) > 1 else ""
-        drawn, top = _panel(panel, shown, top, height, x_of, (start, end))
+        heading = panel.title if len(plot.panels) > 1 else ""
+        drawn, top = _panel(panel, heading, top, height, x_of, (start, end))
         panels += drawn
     # Behind the panels, so that neither a line nor a message is struck through.
-    body = [*body, *_mark_lines(placed, marks, first, top, x_of), *panels, *_mark_labels(placed, len(marks))]
+    body = [*body, *_mark_lines(shown, marks, first, top, x_of), *panels, *_mark_labels(shown, len(marks))]
     if not plot.timed:
         return document(top + 6, body, spoken)
     body += [label(x_of(t), top + 18, text, size=12, fill=FAINT, anchor="middle") for t, text in _visible(start, end)]
@@ -90,7 +90,8 @@ def _panel(
     """One panel that begins at ``top``; gives its elements and where the next one begins."""
     largest = panel.largest
     scale = scale_for(panel.unit, largest)
-    heading = ", ".join(part for part in (title, scale.name if scale.name not in title else "") if part)
+    unit = "" if f" {scale.name} " in f" {title} " else scale.name
+    heading = ", ".join(part for part in (title, unit) if part)
     body = [label(10, top + 13, fitted(heading, 13, WIDTH - 20))]
     top += 22
     if not panel.lines:
@@ -106,7 +107,8 @@ def _panel(
         return bottom - (height - 6) * max(value, 0) * scale.factor / rounds[-1]
 
     body += _grid(rounds, scale.factor, y_of)
-    body += [part for a, b in panel.holes for part in _hole(x_of(a), x_of(b), top, bottom)]
+    holes = [(max(a, edges[0]), b) for a, b in panel.holes if b > edges[0]]
+    body += [part for a, b in holes for part in _hole(x_of(a), x_of(b), top, bottom)]
     body += [_band(x_of(a), x_of(b), top, bottom, LIMIT_COLOUR, opacity=0.16) for a, b in panel.violations]
     body += [_path(line, x_of, y_of, edges) for line in panel.lines]
     for limit in panel.limits:
@@ -171,41 +173,22 @@ def _legend(lines: Iterable[Line], top: float) -> tuple[list[str], int]:
     return body, row + 1
 
 
-def _placed(marks: Iterable[Mark], x_of: Callable[[float], float]) -> list[tuple[Mark, float, int, str]]:
-    """Where each mark's label fits without touching another: ``(mark, left edge, row, text)``."""
-    taken = [-1.0] * _MARK_ROWS
-    placed = []
-    for mark in sorted(marks, key=lambda one: one.time):
-        text = fitted(f"{mark.sign} {mark.label}", 12, WIDTH - 40)
-        width = text_width(text, 12)
-        x = min(x_of(mark.time) - 4, WIDTH - width - 4)
-        row = next((i for i, right in enumerate(taken) if right <= x), None)
-        if row is not None:
-            taken[row] = x + width + 6
-            placed.append((mark, x, row, text))
-    return placed
-
-
 def _mark_lines(
-    placed: list[tuple[Mark, float, int, str]],
-    marks: list[Mark],
-    top: float,
-    bottom: float,
-    x_of: Callable[[float], float],
+    shown: list[Placed], marks: list[Mark], top: float, bottom: float, x_of: Callable[[float], float]
 ) -> list[str]:
-    rows = {id(mark): row for mark, _, row, _ in placed}
+    rows = {id(one.mark): one.row for one in shown}
     lines = []
     for mark in marks:
-        x, y = x_of(mark.time), _HEADER + _ROW * (rows[id(mark)] + 1) - 3 if id(mark) in rows else top
-        d = f"M{_short(x)} {_short(float(y))}V{_short(bottom - 8)}"
+        y = _HEADER + _ROW * (rows[id(mark)] + 1) - 3 if id(mark) in rows else top
+        d = f"M{_short(x_of(mark.time))} {_short(float(y))}V{_short(bottom - 8)}"
         lines.append(element("path", d=d, stroke=FAINT, stroke_dasharray="3 3"))
     return lines
 
 
-def _mark_labels(placed: list[tuple[Mark, float, int, str]], count: int) -> list[str]:
-    body = [_haloed(x, _HEADER + _ROW * row + 11, text, INK, size=12, anchor="start") for _, x, row, text in placed]
-    if len(placed) < count:
-        left_out = f"{count - len(placed)} more marks"
+def _mark_labels(shown: list[Placed], count: int) -> list[str]:
+    body = [_haloed(o.x, _HEADER + _ROW * o.row + 11, o.text, INK, size=SIZE, anchor=o.anchor) for o in shown]
+    if len(shown) < count:
+        left_out = f"{count - len(shown)} more marks"
         body.append(label(WIDTH - RIGHT, 20, left_out, size=11, fill=FAINT, anchor="end"))
     return body
 

@@ -13,8 +13,11 @@ from runbook_lib.charts.plot import MAX_LINES, Limit, Line, Panel, Plot
 from runbook_lib.charts.sentences import timeline_sentence
 from runbook_lib.charts.svg import draw
 from runbook_lib.model import Evidence, Gap, Objective, Series, Window
-from runbook_lib.model.times import utc_now
+from runbook_lib.model.times import from_epoch, utc_now
 from runbook_lib.model.units import format_value
+
+# Width of the strip that stands for a beginning without data, as a share of what is drawn.
+_STRIP = 0.08
 
 
 def timeline(
@@ -42,9 +45,9 @@ def timeline(
     panels = [_panel(group, objective, limits if not i else (), window) for i, group in enumerate(_grouped(asked))]
     happened = marks_of(marks)
     timed = any(isinstance(one, Evidence) for one in asked) or bool(happened)
-    plot = Plot(title or evidence.title, window, panels, happened, timed)
+    plot = Plot(title or evidence.title, _axis(window, panels), panels, happened, timed)
     inside = [mark for mark in happened if window.start.timestamp() <= mark.time <= window.end.timestamp()]
-    sentence = timeline_sentence(plot, asked, inside, gaps_of(marks))
+    sentence = timeline_sentence(plot, window, asked, inside, gaps_of(marks))
     return Chart(plot.title, sentence, draw(plot, sentence), figure(plot, sentence))
 
 
@@ -53,6 +56,19 @@ def _window(asked: Sequence[Evidence | Gap]) -> Window:
     end = utc_now() if not times else max(one.read_at for one in asked)
     minutes = max((end.timestamp() - min(times)) / 60, 1) if times else 60
     return Window(end - timedelta(minutes=minutes), end)
+
+
+def _axis(window: Window, panels: Sequence[Panel]) -> Window:
+    """The part of the window that is drawn: a long beginning without any data is cut to a strip.
+
+    A metrics store that was started a quarter of an hour ago would otherwise leave a sliver for its data.
+    """
+    firsts = [line.runs[0][0][0] for panel in panels for line in panel.lines]
+    start, end = window.start.timestamp(), window.end.timestamp()
+    if not firsts or min(firsts) - start < (end - start) / 2:
+        return window
+    strip = max((end - min(firsts)) * _STRIP, (end - start) / 200)
+    return Window(from_epoch(max(min(firsts) - strip, start)), window.end)
 
 
 def _grouped(asked: Sequence[Evidence | Gap]) -> list[list[Evidence | Gap]]:

@@ -79,6 +79,16 @@ def test_a_hole_breaks_the_line_and_is_named(objective: Objective) -> None:
     assert 2 == max(path.count("M") for path in paths)
 
 
+def test_a_long_beginning_without_data_is_cut_to_a_strip() -> None:
+    """A store that has data of the last minutes only is drawn large; the sentence keeps the whole window."""
+    chart = timeline(latency([math.nan] * 200 + [0.1] * 40))
+    edges = chart.figure_json["layout"]["xaxis"]["range"]
+    assert ["2026-03-01 03:03:12.000", "2026-03-01 03:14:00.000"] == edges
+    assert "no data" in texts(chart)
+    assert "no data for 50m00s" in chart.sentence
+    assert "Window 2026-03-01 02:14:00 - 03:14:00 UTC" in chart.sentence
+
+
 def test_a_single_sample_is_visible() -> None:
     """One sample has no length, and is drawn as a dot in both pictures."""
     chart = timeline(latency([0.1] + [math.nan] * 200))
@@ -168,16 +178,38 @@ def test_labels_of_marks_never_touch() -> None:
     """Labels of marks close to each other are put in rows; those without room are counted."""
     marks = [Mark(START + 600 + 20 * i, f"revision {i}") for i in range(9)]
     chart = timeline(latency(SLOW), marks=marks)
-    placed = [
+    shown = [
         (float(n.get("y", 0)), float(n.get("x", 0)), n.text or "")
         for n in ET.fromstring(chart.svg).iter(f"{SVG}text")
-        if (n.text or "").startswith("▲")
+        if "▲" in (n.text or "")
     ]
     rows: dict[float, list[tuple[float, float]]] = {}
-    for y, x, text in placed:
+    for y, x, text in shown:
         rows.setdefault(y, []).append((x, x + 0.62 * 12 * len(text)))
     assert all(a[1] <= b[0] for spans in rows.values() for a, b in pairwise(spans))
-    assert f"{9 - len(placed)} more marks" in texts(chart)
+    assert f"{9 - len(shown)} more marks" in texts(chart)
+
+
+@pytest.mark.parametrize(
+    ("second", "expected"), [(60, "▲ release"), (3590, "release ▲")], ids=["at the left edge", "at the right edge"]
+)
+def test_a_label_stays_inside_with_its_sign_at_the_mark(second: float, expected: str) -> None:
+    """A label without room on the right stands on the left of its mark."""
+    chart = timeline(latency(SLOW), marks=Mark(START + second, "release"))
+    (node,) = [n for n in ET.fromstring(chart.svg).iter(f"{SVG}text") if "release" in (n.text or "")]
+    assert expected == node.text
+    x, width = float(node.get("x", 0)), 0.62 * 12 * len(expected)
+    left = x if node.get("text-anchor") == "start" else x - width
+    assert 0 <= left <= left + width <= 560 + 5
+
+
+def test_the_unit_is_named_once() -> None:
+    """A heading that speaks of the unit already does not repeat it; one that only holds its letter does not hide it."""
+    traffic = evidence((line([40.0] * 240),), unit="1/s", title="Requests per second")
+    slow = evidence((line([9.0] * 240),), unit="s", title="Slowest requests")
+    shown = texts(timeline(traffic, slow))
+    assert "Requests per second" in shown
+    assert "Slowest requests, s" in shown
 
 
 def test_marks_that_could_not_be_read_are_named() -> None:
