@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runbook_lib.analysis.claims import Given, found, ruled_out, untold
+from runbook_lib.analysis.claims import Given, found, has_no_room, ruled_out, untold
 from runbook_lib.analysis.thresholds import THRESHOLDS
 from runbook_lib.model import Evidence, Finding, Gap, Quantity, Role, Severity
 from runbook_lib.model.times import from_epoch
@@ -30,11 +30,30 @@ def cache(info: Evidence | Gap, slowlog: Given = None, latency: Given = None) ->
     Returns:
         ``redis.slow``, ``redis.evicting`` and ``redis.saturated``, each found or ruled out by its number.
     """
+    full = _refused(info, slowlog, latency)
+    if full:
+        return (full,)
     findings = list(_slow(slowlog, latency))
     if isinstance(info, Gap):
         return (*findings, untold("whether the cache evicts or is saturated", info))
     slow = any(one.cause == "redis.slow" and one.role is Role.CAUSE for one in findings)
     return (*findings, _evicting(info), _saturated(info, slow))
+
+
+def _refused(*given: Given) -> Finding | None:
+    """A connection that the cache refuses for want of room is the finding itself."""
+    for one in given:
+        if isinstance(one, Gap) and has_no_room(one):
+            return found(
+                "redis.saturated",
+                Severity.CRITICAL,
+                f"the cache refuses new connections: {one.reason}",
+                one,
+                limit="cache_clients_ratio",
+                confidence=0.95,
+                subject={"by": "connections"},
+            )
+    return None
 
 
 def _slow(slowlog: Given, latency: Given) -> list[Finding]:

@@ -9,6 +9,16 @@ from typing import Any
 from runbook_lib.analysis.thresholds import THRESHOLDS
 from runbook_lib.model import Evidence, Finding, Gap, Quantity, Role, Severity
 
+_REASON_LENGTH = 90
+#: How PostgreSQL (SQLSTATE 53300), its client and Redis say that no connection is left.
+_NO_ROOM = (
+    "53300",
+    "too many clients",
+    "too many connections",
+    "remaining connection slots",
+    "no slot is free",
+    "max number of clients",
+)
 #: What a source gave: an answer, no answer, or None when the runbook did not ask.
 Given = Evidence | Gap | None
 
@@ -62,6 +72,8 @@ def untold(question: str, given: Evidence | Gap, reason: str = "") -> Finding:
     """
     needed = given.needed if isinstance(given, Gap) else True
     because = reason or (given.reason if isinstance(given, Gap) else "the answer holds no usable number")
+    # The gap itself stands beside its findings with the whole reason.
+    because = because if len(because) <= _REASON_LENGTH or reason else f"{because[:_REASON_LENGTH]}..."
     return found(
         "unknown",
         Severity.UNKNOWN if needed else Severity.NOTE,
@@ -70,6 +82,12 @@ def untold(question: str, given: Evidence | Gap, reason: str = "") -> Finding:
         confidence=0.0,
         role=Role.CAUSE if needed else Role.CONTEXT,
     )
+
+
+def has_no_room(gap: Gap) -> bool:
+    """Whether the system answered that it has no connection left: it is there, and full."""
+    reason = gap.reason.casefold()
+    return any(words in reason for words in _NO_ROOM)
 
 
 def has_samples(given: Given) -> bool:

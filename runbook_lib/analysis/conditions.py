@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from runbook_lib.analysis.claims import has_no_room
 from runbook_lib.analysis.dependency import kind_of
 from runbook_lib.analysis.thresholds import THRESHOLDS
 from runbook_lib.model import Finding, Gap
@@ -29,7 +30,8 @@ class Scene:
 
     def silent(self, source: str) -> bool:
         """Whether ``source`` could not be reached by ourselves either."""
-        return any(gap.source == source and gap.kind in _UNREACHABLE for gap in self.gaps)
+        silent = [gap for gap in self.gaps if gap.source == source and gap.kind in _UNREACHABLE]
+        return any(not has_no_room(gap) for gap in silent)
 
     def has(self, *causes: str) -> bool:
         """Whether any of ``causes`` is claimed."""

@@ -6,16 +6,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from runbook_lib.analysis.claims import Given, found, ruled_out, untold
+from runbook_lib.analysis.claims import Given, found, has_no_room, ruled_out, untold
 from runbook_lib.analysis.locks import Waits, lock_contention, waits_of
 from runbook_lib.analysis.sessions import Session, idle_transactions, long_statements, sessions_of, working_sessions
 from runbook_lib.analysis.statements import crowded_statement, slow_statement
 from runbook_lib.analysis.thresholds import THRESHOLDS
 from runbook_lib.model import Evidence, Finding, Gap, Quantity, Severity
 from runbook_lib.model.units import format_value
-
-#: How PostgreSQL says that it has no connection left (SQLSTATE 53300).
-_REFUSED = ("53300", "too many clients", "remaining connection slots", "too many connections", "no slot is free")
 
 
 def database(
@@ -85,8 +82,7 @@ def _refused(*given: Given) -> Finding | None:
 def _refusal(given: Given) -> str:
     if isinstance(given, Evidence):
         return str(given.document.get("reason") or "no slot is free") if given.document.get("refused") is True else ""
-    reason = given.reason if given else ""
-    return reason if any(word in reason.casefold() for word in _REFUSED) else ""
+    return given.reason if given and has_no_room(given) else ""
 
 
 def _connections(saturation: Evidence | Gap, sessions: list[Session]) -> Finding:

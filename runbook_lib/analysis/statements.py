@@ -92,8 +92,8 @@ def slow_statement(statements: Evidence, blocked: bool, tables: Given = None) ->
         f"{title}{_scanned(scanned)}",
         statements,
         tables if scanned else None,
-        observed=Quantity(top.factor, ""),
-        limit="statement_factor",
+        observed=Quantity(top.factor, "") if math.isfinite(top.factor) else Quantity(top.mean_seconds, "s"),
+        limit="statement_factor" if math.isfinite(top.factor) else "crowd_seconds",
         confidence=0.9 if scanned else 0.8,
         subject={**_subject(top), "table": scanned},
     )
@@ -161,8 +161,11 @@ def _became_slow(top: Statement, share: float, scans: bool) -> bool:
     frequent = top.calls >= THRESHOLDS["statement_calls"].value
     slow = top.mean_seconds >= THRESHOLDS["statement_seconds"].value
     dominant = share >= THRESHOLDS["statement_share"].value
+    rose = top.factor >= THRESHOLDS["statement_factor"].value
+    # A statement without a past is new, as with a release; it is slow when it works as long as one may wait.
+    new = math.isnan(top.factor) and top.mean_seconds >= THRESHOLDS["crowd_seconds"].value
     # Full scans of a large table stand in for the past where the trouble has lasted so long that it is the past.
-    return frequent and slow and dominant and (scans or top.factor >= THRESHOLDS["statement_factor"].value)
+    return frequent and slow and dominant and (scans or rose or new)
 
 
 def _subject(top: Statement) -> dict[str, Any]:

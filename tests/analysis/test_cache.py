@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runbook_lib import analysis
-from runbook_lib.model import Evidence, Finding, Role, Severity
+from runbook_lib.model import Evidence, Finding, Gap, Role, Severity
 from runbook_lib.model.evidence import Scalar
 
 from .builders import END, document, gap, series, table
@@ -120,6 +120,12 @@ def test_a_silent_cache_is_unknown() -> None:
     """Without any answer nothing is ruled out."""
     missing = gap("redis", "info", "timeout")
     assert {Severity.UNKNOWN} == {one.severity for one in analysis.cache(missing, missing, missing)}
+
+
+def test_a_refused_connection_is_itself_the_finding() -> None:
+    """A cache that has no connection for us has none for the service."""
+    full = Gap("redis", "info", "info", "ERR max number of clients reached", "answer", True, END)
+    assert {"redis.saturated"} == set(claimed(analysis.cache(full, full, full)))
 
 
 def test_info_without_its_fields_is_unknown() -> None:

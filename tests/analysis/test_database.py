@@ -176,6 +176,12 @@ def test_a_statement_without_proof_is_ruled_out(row: Mapping[str, Scalar]) -> No
     assert {} == claimed(analysis.database(activity(), NOBODY, statements(row)))
 
 
+def test_a_new_statement_that_takes_a_second_is_slow() -> None:
+    """A frequent statement without a past is slow by itself when it works for half a second or more."""
+    found = claimed(analysis.database(activity(), NOBODY, statements(statement(8, 8.0, None))))
+    assert {"db.slow_query"} == set(found)
+
+
 def test_full_scans_of_a_large_table_stand_in_for_a_spoilt_past() -> None:
     """When the trouble has lasted so long that it is the past, the table read in full again and again tells."""
     scans = table("postgres", "tables", [{"relation": "public.orders", "seq_scans": 20, "seq_rows": 20 * 60_000}])

@@ -125,6 +125,12 @@ def test_an_outage_is_sure_when_the_system_is_silent_to_us_too() -> None:
     assert ["db.unreachable"] == [one.cause for one in found if one.role is Role.CAUSE]
 
 
+def test_a_cache_that_is_full_is_not_gone() -> None:
+    """A connection refused for want of room comes from a cache that is there."""
+    full = Gap("redis", "info", "info", "cannot be reached: max number of clients reached", "unreachable", True, END)
+    assert ["redis.saturated"] == roots(cause("redis.saturated"), cause("redis.unreachable"), gaps=(full,))
+
+
 def test_a_release_that_asks_at_the_wrong_address_is_the_root() -> None:
     """When the database answers us and the new release cannot reach it, the release is at fault."""
     assert ["app.bad_release"] == roots(RELEASE, cause("db.unreachable"))
