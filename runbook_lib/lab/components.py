@@ -34,6 +34,22 @@ _ERRORS = (
 )
 
 
+#: Children that live on when this process ends. Kept, so that nobody takes a dropped handle for a mistake.
+_KEPT: list[Process] = []
+
+
+def keep(directory: Path, process: Process) -> Process:
+    """Write a child down and keep its handle."""
+    states.record(directory, process.record)
+    _KEPT.append(process)
+    return process
+
+
+def reap() -> None:
+    """Take note of children that have ended: an ended child stays in the process table until its parent asks."""
+    _KEPT[:] = [process for process in _KEPT if process.alive]
+
+
 @dataclass(frozen=True)
 class Spawner:
     """Starts Python processes of one lab.
@@ -57,8 +73,7 @@ class Spawner:
             env=self.environment(),
             cwd=self.directory,
         )
-        states.record(self.directory, process.record)
-        return process
+        return keep(self.directory, process)
 
     def config(self, name: str, content: Mapping[str, Any]) -> str:
         """Write a component's configuration file and return its path."""

@@ -100,7 +100,9 @@ def backfill(metrics_url: str, seconds: int, *, seed: int = 1) -> int:
     end = int(min(one.first for one in measured)) - 1
     times = [stamp * 1000 for stamp in range(end - seconds, end + 1, STEP_SECONDS)]
     series = list(_drawn(measured, times, random.Random(seed)))
-    series.append((make_labels({METRIC_NAME: MARK}), [(stamp, 1.0) for stamp in times]))
+    # The 0 ends it: without one the last 1 would be answered for another five minutes.
+    marks = [*((stamp, 1.0) for stamp in times), ((end + 1) * 1000, 0.0)]
+    series.append((make_labels({METRIC_NAME: MARK}), marks))
     _send(metrics_url, "POST", "/api/v1/write", remote_write.encode(series), remote_write.HEADERS)
     return sum(len(samples) for _, samples in series)
 

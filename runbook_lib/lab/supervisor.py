@@ -65,13 +65,13 @@ def up(
         current = status(directory)
         if current["state"] == "running":
             return current
-        states.stop_all(directory)
+        _stop(directory)
         _clear(directory)
         launch = Launch(State(directory, started=datetime.now(UTC).isoformat(timespec="seconds"), rate=rate))
         try:
             launch.run(binary, kubeconfig, seconds_of_history)
         except BaseException:
-            states.stop_all(directory)
+            _stop(directory)
             launch.state.state = "failed"
             launch.state.save()
             raise
@@ -87,7 +87,7 @@ def down(directory: Path) -> None:
         found = states.load(directory)
         if found is not None and found.details.get("real_cluster"):
             _leave_cluster(Path(found.urls["kubeconfig"]))
-        states.stop_all(directory)
+        _stop(directory)
         if found is not None:
             found.state = "stopped"
             found.faults = {}
@@ -174,13 +174,12 @@ class Launch:
         }
 
     def _start_postgres(self, postgres: Postgres) -> None:
-        process = postgres.start()
-        states.record(self.directory, process.record)
+        process = components.keep(self.directory, postgres.start())
         postgres.prepare()
         self._started(self._spawn.quota(process.pid))
 
     def _start_valkey(self, valkey: Valkey) -> None:
-        states.record(self.directory, valkey.start().record)
+        components.keep(self.directory, valkey.start())
 
     def _start_cluster(self, kubeconfig: Path | None) -> tuple[Path, Process | None]:
         """Start the emulator, or take the API server that is there; write the kubeconfigs."""
@@ -267,6 +266,11 @@ class Launch:
         }
         for name, kind in kinds.items():
             self.state.components[name] = {"kind": kind, "version": version_of(name, self.state)}
+
+
+def _stop(directory: Path) -> None:
+    states.stop_all(directory)
+    components.reap()
 
 
 def _leave_cluster(kubeconfig: Path) -> None:

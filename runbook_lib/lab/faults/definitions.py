@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from runbook_lib.lab import components, history
-from runbook_lib.lab import state as states
 from runbook_lib.lab.faults.fault import Values
 from runbook_lib.lab.faults.world import World
 from runbook_lib.lab.postgres import Postgres
@@ -173,8 +172,7 @@ def start_postgres(world: World, _details: Details) -> None:
         world.signal_tree("postgres", signal.SIGCONT)
         return
     server = Postgres(world.directory / "postgres", world.state.ports["postgres"], world.passwords("postgres"))
-    process = server.start()
-    states.record(world.directory, process.record)
+    process = components.keep(world.directory, server.start())
     world.stop("quota")
     world.spawn.quota(process.pid)
 
@@ -185,7 +183,7 @@ def start_valkey(world: World, _details: Details) -> None:
         world.signal_tree("valkey", signal.SIGCONT)
         return
     server = Valkey(world.directory / "valkey", world.state.ports["valkey"], world.passwords("redis"))
-    states.record(world.directory, server.start().record)
+    components.keep(world.directory, server.start())
 
 
 def stop_metrics(world: World, _values: Values) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runbook_lib.errors import LabError, UnknownNameError, UsageError
+from runbook_lib.lab import components
 from runbook_lib.lab import state as states
 from runbook_lib.lab.faults.catalogue import FAULTS
 from runbook_lib.lab.faults.fault import Fault
@@ -101,5 +102,6 @@ def heal(directory: Path, name: str | None = None) -> dict[str, Any]:
 
 def _end(world: World, fault: Fault) -> None:
     fault.end(world, world.state.faults[fault.name]["details"])
+    components.reap()
     del world.state.faults[fault.name]
     world.state.save()
