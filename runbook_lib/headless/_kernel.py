@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import importlib
 import os
 import signal
 import sys
 import threading
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
@@ -31,9 +34,19 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     tell_lost_errors()
+    preload(os.environ.get("RUNBOOK_PRELOAD", "").split(","))
     from ipykernel import kernelapp
 
     kernelapp.launch_new_instance()
+
+
+def preload(modules: Iterable[str]) -> None:
+    """Import what the runbook will need, while the runner still imports its own executor."""
+    for name in modules:
+        # What is missing here is missed by the cell that needs it, with its own error.
+        with suppress(ImportError):
+            if name:
+                importlib.import_module(name)
 
 
 def tell_lost_errors() -> None:

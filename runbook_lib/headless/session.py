@@ -29,6 +29,13 @@ if TYPE_CHECKING:
     from runbook_lib.model import Objective, Service
 
 NOTEBOOK = "notebook.ipynb"
+# Source to the slow import behind its client: together more than a second, which passes while the runner loads.
+_DRIVERS = {
+    "prometheus": "httpx",
+    "kubernetes": "kubernetes.client",
+    "postgres": "psycopg",
+    "redis": "redis",
+}
 
 
 def _silent(_cell: str, _status: str) -> None:
@@ -145,6 +152,7 @@ class Session:
             "RUNBOOK_ENVIRONMENT": request.environment,
             "RUNBOOK_ARCHIVE": archive,
             "RUNBOOK_REPLAY": str(request.replay or ""),
+            "RUNBOOK_PRELOAD": ",".join(_preload(request)),
         }
 
     def __enter__(self) -> Session:
@@ -230,6 +238,14 @@ def find_catalog(notebook: Path | None) -> Path | None:
         except CatalogError:
             continue
     return None
+
+
+def _preload(request: Request) -> list[str]:
+    if request.catalog is None or not request.environment:
+        return []
+    endpoints = catalog.load(request.catalog).environment(request.environment).endpoints
+    asked = [] if request.replay else [module for source, module in _DRIVERS.items() if source in endpoints]
+    return ["runbook_lib.run", "runbook_lib.charts", *asked]
 
 
 def _redactor(request: Request) -> Redactor:

@@ -260,6 +260,18 @@ def test_a_runner_that_fails_itself_says_so(tmp_path: Path) -> None:
     assert "ValueError: the terminal is gone" in record.reason
 
 
+def test_a_kernel_loads_what_the_environment_needs_before_the_first_cell(tmp_path: Path) -> None:
+    """Slow imports pass while the runner is still loading, and only those that the environment has a use for."""
+    (tmp_path / "runbook.toml").write_text(
+        '[services.api]\ndescription = "x"\nowner = "x"\nobjectives = {}\nworkload = {}\n'
+        '[environments.lab]\n[environments.lab.redis]\nhost = "127.0.0.1"\n'
+    )
+    source = "import sys\n[name for name in ('redis', 'psycopg', 'runbook_lib.run') if name in sys.modules]"
+    path = notebook(tmp_path / "tiny.ipynb", source, parameters='environment: str = "lab"')
+    result = execute(path, catalog=tmp_path / "runbook.toml", archive=str(tmp_path / "archive"))
+    assert {"text/plain": "['redis', 'runbook_lib.run']"} == outputs(result.record, "one")[0]["data"]
+
+
 def test_secrets_of_the_environment_are_masked_in_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A secret that the catalogue names is found wherever a cell prints it."""
     monkeypatch.setenv("CANARY", "correct-horse-battery")
