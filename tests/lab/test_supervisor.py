@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import httpx
 import psycopg
 import pytest
 
@@ -119,6 +120,28 @@ def test_history_is_marked_and_healthy(lab: dict[str, Any]) -> None:
     assert query(lab, f"count_over_time({MARK}[10m]) > 15")
     assert query(lab, 'sum(rate(http_request_duration_seconds_count{service="api"}[1m] offset 3m)) > 10')
     assert [] == query(lab, f"{MARK} == 1")
+
+
+def test_datadog_answers_from_the_metrics_store(lab: dict[str, Any]) -> None:
+    """A Datadog query of the lab returns the server's own connection limit, with Datadog's unit."""
+    secrets = folder(lab) / "secrets"
+    headers = {
+        "DD-API-KEY": (secrets / "datadog_api_key").read_text(),
+        "DD-APPLICATION-KEY": (secrets / "datadog_app_key").read_text(),
+    }
+    now = int(time.time())
+    parameters = {"from": now - 120, "to": now, "query": "avg:postgresql.max_connections{env:production}"}
+    answer = httpx.get(f"{lab['datadog_url']}/api/v1/query", params=parameters, headers=headers, timeout=10).json()
+    assert {40.0} == {value for _, value in answer["series"][0]["pointlist"]}
+    assert "connection" == answer["series"][0]["unit"][0]["name"]
+
+
+def test_grafana_proxies_the_metrics_store(lab: dict[str, Any]) -> None:
+    """Grafana's data source proxy gives the store's own answer."""
+    headers = {"Authorization": f"Bearer {(folder(lab) / 'secrets' / 'grafana_token').read_text()}"}
+    path = f"{lab['grafana_url']}/api/datasources/proxy/uid/prometheus/api/v1/query"
+    answer = httpx.get(path, params={"query": 'count(up{job="api"} == 1)'}, headers=headers, timeout=10).json()
+    assert "3" == answer["data"]["result"][0]["value"][1]
 
 
 def test_up_leaves_a_running_lab_alone(lab: dict[str, Any]) -> None:
