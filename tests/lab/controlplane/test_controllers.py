@@ -218,7 +218,11 @@ def test_a_pod_that_fits_nowhere_says_why(app: App) -> None:
         rows = app.server.json("GET", f"{path}/huge")["status"].get("conditions", [])
         return next((row["message"] for row in rows if row["type"] == "PodScheduled"), "")
 
-    assert "0/1 nodes are available: 1 Insufficient cpu." == app.wait(message, "a reason")
+    expected = (
+        "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are "
+        "available: 1 Preemption is not helpful for scheduling."
+    )
+    assert expected == app.wait(message, "a reason")
 
 
 def test_a_cordoned_node_takes_no_pods(app: App) -> None:
@@ -263,7 +267,7 @@ def test_endpoints_follow_readiness(app: App, wait: Callable[..., Any]) -> None:
 
 def test_pods_of_a_removed_node_go(cluster: ApiServer, app: App, wait: Callable[..., Any]) -> None:
     """When a node is deleted its pods are replaced elsewhere."""
-    second = Node(cluster, "node-2", cpu="64")
+    second = Node(cluster, "node-2", cpu="60")
     second.start()
     wait(lambda: not cluster.json("GET", "/api/v1/nodes/node-2")["spec"].get("taints"), "an untainted node")
     try:
@@ -272,4 +276,8 @@ def test_pods_of_a_removed_node_go(cluster: ApiServer, app: App, wait: Callable[
     finally:
         second.stop()
         cluster.json("DELETE", "/api/v1/nodes/node-2")
-    wait(lambda: [pod["spec"].get("nodeName") for pod in app.pods()] == ["node-1"] * 3, "pods on the other node")
+    wait(
+        lambda: [pod["spec"].get("nodeName") for pod in app.pods()] == ["node-1"] * 3,
+        "pods on the other node",
+        seconds=150.0,
+    )

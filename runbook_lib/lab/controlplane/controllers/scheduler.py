@@ -17,6 +17,8 @@ from runbook_lib.lab.controlplane.subresources import bind
 COMPONENT = "default-scheduler"
 MANAGER = "kube-scheduler"
 RETRY_SECONDS = 5.0
+FULL = ("Insufficient cpu", "Insufficient memory", "Too many pods")
+"""Problems that the end of other pods would solve."""
 
 
 class Scheduler:
@@ -97,6 +99,8 @@ class Scheduler:
             capacity = quantity(allocatable.get(name, "0"))
             used = sum((requested(row, name) for row in others), zero)
             need = requested(pod, name)
+            if need > capacity:
+                return f"{title} ", zero  # even an empty node would not do
             if need > 0 and used + need > capacity:
                 return title, zero
             if name == "cpu":
@@ -107,8 +111,17 @@ class Scheduler:
         if not nodes:
             message = "no nodes available to schedule pods"
         else:
-            listed = ", ".join(f"{count} {problem}" for problem, count in sorted(problems.items()))
-            message = f"0/{nodes} nodes are available: {listed}."
+            listed = ", ".join(f"{count} {problem.strip()}" for problem, count in sorted(problems.items()))
+            # No pod has a priority here, so evicting others never helps; which of two sentences says so depends on
+            # whether an empty node would do.
+            full = sum(count for problem, count in problems.items() if problem in FULL)
+            whys = [
+                (full, "No preemption victims found for incoming pod"),
+                (nodes - full, "Preemption is not helpful for scheduling"),
+            ]
+            helps = ", ".join(f"{count} {why}" for count, why in whys if count)
+            tail = f"preemption: 0/{nodes} nodes are available: {helps}."
+            message = f"0/{nodes} nodes are available: {listed}. no new claims to deallocate, {tail}"
         old = base.condition(pod, "PodScheduled")
         if old and old["status"] == "False" and old.get("message") == message:
             return
