@@ -60,6 +60,10 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     if not os.read(0, 1):
         end_session(int(sys.argv[1]))
+        import shutil
+
+        # The sockets and their key; a runner that lives removes them itself.
+        shutil.rmtree(sys.argv[2], ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ class Kernel:
         self._ended = False
         # The session is named by the kernel's pid, which nobody else can take before we have waited for it.
         self._watcher = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_HERE / "_watcher.py"), str(process.pid)],
+            [sys.executable, "-I", "-S", str(_HERE / "_watcher.py"), str(process.pid), str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -163,7 +163,8 @@ class Kernel:
             return
         self._ended = True
         end_session(self.pid, grace_seconds)
-        self._process.wait()
+        # A killed process can still wait for a disk or a driver; the run's end must not wait with it.
+        self.wait(5)
         assert self._watcher.stdin is not None
         with suppress(BrokenPipeError):
             self._watcher.stdin.write(b".")

@@ -91,9 +91,13 @@ def test_a_killed_runner_leaves_no_process_and_no_success(start: Start, cell: st
     kernel = runner.reached("kernel")
     if cell is BUSY:
         wait_printed(runner)
+    variables = Path(f"/proc/{kernel}/environ").read_bytes().decode().split("\0")
+    (sockets,) = [Path(one.partition("=")[2]).parent for one in variables if one.startswith("IPYTHONDIR=")]
+    assert sockets.is_dir()
     runner.end(signal.SIGKILL)
     pids = [kernel] + ([runner.reached("child")] if cell is BUSY else [])
     wait_for(lambda: all(gone(pid) for pid in pids), 10)
+    wait_for(lambda: not sockets.exists(), 10)
     record = record_of(runner.archive)
     assert not record.sealed
     assert Status.RUNNING is record.status
