@@ -34,6 +34,14 @@ SELECT DISTINCT ON (s.userid, s.dbid, s.queryid) s.userid::text, s.dbid::text, s
 FROM pg_stat_statements s LEFT JOIN pg_database d ON d.oid = s.dbid
 WHERE s.queryid::text = ANY(%s)
 """
+HIDDEN_MIGRATIONS = """
+SELECT c.oid::regclass::text AS name
+FROM pg_class c
+WHERE c.relkind IN ('r', 'p', 'v') AND NOT has_table_privilege(c.oid, 'SELECT')
+  AND c.relname IN ('schema_migrations', 'alembic_version', 'django_migrations', 'flyway_schema_history',
+    'databasechangelog', 'databasechangeloglock', '_prisma_migrations')
+"""
+
 # The session is named by what cannot be had twice: a pid is given to a new session as soon as the old one is gone.
 _GUARD = """
 FROM pg_stat_activity

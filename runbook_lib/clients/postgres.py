@@ -7,10 +7,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from runbook_lib.clients import _migrations as migrations
 from runbook_lib.clients._postgres import Login, NoAnswerError, NoSlotError, session
 from runbook_lib.clients._postgres_sql import (
     CANCEL,
     END_WAIT_MILLISECONDS,
+    HIDDEN_MIGRATIONS,
     STATEMENT_COLUMNS,
     STATEMENT_KEY,
     STATEMENT_TEXTS,
@@ -91,6 +93,10 @@ class PostgresClient(SourceClient):
     def act_permissions(self) -> Evidence | Gap:
         """Document of the acting role: ``{role, pg_monitor, pg_signal_backend}``."""
         return self._ask("act_permissions", self._fetch_act_document)
+
+    def migrations(self) -> Evidence | Gap:
+        """Document ``{found, tools}``: what each migration tool has applied, and whether one failed half way."""
+        return self._ask("migrations", self._fetch_migrations)
 
     @property
     def end_users(self) -> tuple[str, ...]:
@@ -242,6 +248,18 @@ class PostgresClient(SourceClient):
     def _fetch_act_document(self, question: Question) -> Answer:
         with session(self._login("act_")) as connection:
             return Answer(dict(connection.execute(question.text).fetchone() or {}))
+
+    def _fetch_migrations(self, question: Question) -> Answer:
+        # A role that sees no sessions may still read these tables, and the other way round: the grant decides.
+        with session(self._login()) as connection:
+            tables = connection.execute(question.text).fetchall()
+            # The catalogue shows only what the role may use, so a missing grant would look like no tool at all.
+            hidden = connection.execute(HIDDEN_MIGRATIONS).fetchall()
+            if hidden:
+                names = ", ".join(str(row["name"]) for row in hidden)
+                raise SourceDeniedError(f"the role may not read {names}; fix: GRANT SELECT on it", source=self.source)
+            # Statements come from a fixed table, names in them are quoted.
+            return Answer(migrations.read(tables, lambda text: connection.execute(text.encode()).fetchall()))
 
     def _fetch_saturation(self, question: Question) -> Answer:
         try:
