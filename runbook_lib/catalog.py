@@ -52,7 +52,7 @@ _ENDPOINTS: Mapping[str, Mapping[str, type]] = {
         "end_users": str,
     },
     "redis": {"host": str, "port": int, "user": str, "password": str, "tls": bool},
-    "kubernetes": {"kubeconfig": str, "context": str, "namespace": str},
+    "kubernetes": {"kubeconfig": str, "context": str, "namespace": str, "chart": str, "values": str},
     "service": {"url": str, "token": str},
     "slack": {"webhook": str, "url": str, "token": str, "channel": str},
     "pagerduty": {"url": str, "routing_key": str, "token": str},
@@ -60,8 +60,17 @@ _ENDPOINTS: Mapping[str, Mapping[str, type]] = {
     "registry": {"url": str, "repository": str, "token": str},
 }
 _REQUIRED: Mapping[str, str] = {"postgres": "host", "redis": "host", "kubernetes": "kubeconfig", "slack": "webhook"}
-_PATHS = ("kubeconfig",)
-ACTION_KINDS = ("scale", "end_backend", "deploy", "rollback", "database_rollback", "unlock_release", "notify", "command")
+_PATHS = ("kubeconfig", "chart", "values")
+ACTION_KINDS = (
+    "scale",
+    "end_backend",
+    "deploy",
+    "rollback",
+    "database_rollback",
+    "unlock_release",
+    "notify",
+    "command",
+)
 _APPROVALS = ("none", "one", "two")
 
 
@@ -206,7 +215,11 @@ class _Reader:
             links=values.get("links", {}),
             alerts=tuple(values.get("alerts", ())),
             objectives=objectives,
-            workload=values["workload"],
+            # Paths of the catalogue are relative to it, wherever a run is started.
+            workload={
+                key: str(self.path.parent / value) if key in _PATHS else value
+                for key, value in values["workload"].items()
+            },
         )
 
     def objective(self, name: str, table: Any) -> Objective:

@@ -62,6 +62,10 @@ class Backend(Protocol):
         """The values that were given to the newest revision."""
         ...
 
+    def manifest(self, target: Target, revision: int) -> str:
+        """The manifest of a revision, as YAML without hooks; may hold secrets."""
+        ...
+
     def render(self, target: Target, chart: str, values: Mapping[str, Any]) -> Finished:
         """What an upgrade would apply, as JSON with ``manifest``; changes nothing."""
         ...
@@ -121,6 +125,11 @@ class Command:
         argv = ["get", "values", target.release, *_where(target), "--output", "json"]
         return dict(_json(self._run(argv, _READ_SECONDS)) or {})
 
+    def manifest(self, target: Target, revision: int) -> str:
+        """The manifest of a revision."""
+        argv = ["get", "manifest", target.release, "--revision", str(revision), *_where(target)]
+        return _text(self._run(argv, _READ_SECONDS))
+
     def render(self, target: Target, chart: str, values: Mapping[str, Any]) -> Finished:
         """What an upgrade would apply."""
         return self._upgrade(target, chart, values, ["--dry-run=server"], _RENDER_SECONDS)
@@ -173,6 +182,10 @@ class Sdk:
     def values(self, target: Target) -> dict[str, Any]:
         """The values that were given to the newest revision."""
         return dict(_json(self._call({"verb": "values", **_named(target)}, _READ_SECONDS)) or {})
+
+    def manifest(self, target: Target, revision: int) -> str:
+        """The manifest of a revision."""
+        return str(_json(self._call({"verb": "manifest", **_named(target), "revision": revision}, _READ_SECONDS)))
 
     def render(self, target: Target, chart: str, values: Mapping[str, Any]) -> Finished:
         """What an upgrade would apply."""

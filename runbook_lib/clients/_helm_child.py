@@ -39,6 +39,8 @@ def _operation(request: Mapping[str, Any], config: Any) -> Any:
         return config.history(release)
     if verb == "values":
         return config.get_values(release)
+    if verb == "manifest":
+        return config.status(release, revision=request["revision"])["manifest"]
     options = json.dumps(request["options"])
     if verb == "rollback":
         # The public rollback() and upgrade() do not know force_conflicts.

@@ -138,6 +138,30 @@ class ApiServer:
         except SourceError as error:
             raise OutcomeUnknownError(f"the answer to {method} {path} cannot be read: {error.reason}") from error
 
+    def dry_apply(self, path: str, body: Mapping[str, Any], *, manager: str, force: bool) -> tuple[int, dict[str, Any]]:
+        """What a server-side apply would do, in the server's own words; changes nothing.
+
+        Args:
+            path: path of the object.
+            body: the object as it is to be.
+            manager: the field manager that would apply it.
+            force: whether fields of other managers are taken over.
+
+        Returns:
+            The HTTP status with the object as it would be, or with the Status of a conflict (409) or of an object
+            that is not valid (422).
+
+        Raises:
+            SourceError: no answer, or one that says no.
+        """
+        query = {"dryRun": "All", "fieldManager": manager, "force": str(force).lower(), "fieldValidation": "Warn"}
+        # JSON is YAML; as text, for the official client does not know how to write this type.
+        text, kind = json.dumps(body), "application/apply-patch+yaml"
+        status, content = self._once("PATCH", path, query, text, kind, Deadline(self.total_seconds))
+        if status >= 300 and status not in {409, 422}:
+            raise _status_error(status, content)
+        return status, _object(content)
+
     def close(self) -> None:
         """Close the connections."""
         self._api.close()

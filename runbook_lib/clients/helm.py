@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from runbook_lib.clients import _helm as back
+from runbook_lib.clients._applied import preview
+from runbook_lib.clients._kubernetes import ApiServer
 from runbook_lib.clients._process import Finished
 from runbook_lib.clients._source import SourceClient
 from runbook_lib.clients._tape import Answer, Question
@@ -20,6 +23,8 @@ from runbook_lib.errors import (
     SourceError,
 )
 from runbook_lib.model import Evidence, Gap, Table
+from runbook_lib.model.canonical import canonical
+from runbook_lib.model.evidence import Scalar
 from runbook_lib.model.times import parse_rfc3339
 
 HISTORY_COLUMNS = ("revision", "updated_at", "status", "chart", "app_version", "description")
@@ -29,8 +34,8 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d{1,6})?\d* ?(Z|[+
 
 
 class HelmClient(SourceClient):
-    """One release. Takes the endpoint of Kubernetes (``kubeconfig``, ``context``, ``namespace``) and from the
-    workload ``release``, ``chart`` and ``values`` (a file).
+    """One release. Takes the endpoint of Kubernetes (``kubeconfig``, ``context``, ``namespace``; ``chart`` and
+    ``values``, a file, where the environment has its own) and from the workload ``release``, ``chart``, ``values``.
 
     Args:
         backend: which Helm; default: the command where there is one, else the SDK. Everything else as in the base.
@@ -53,6 +58,19 @@ class HelmClient(SourceClient):
     def server(self) -> Evidence | Gap:
         """Document ``{backend, version}``."""
         return self._ask("server", self._fetch_server)
+
+    def preview(self, values: Mapping[str, Any] | None = None, *, revision: int = 0) -> Evidence | Gap:
+        """What an upgrade with ``values``, or a rollback to ``revision``, would change in the cluster; changes nothing.
+
+        Args:
+            values: on top of the values file; not for a rollback.
+            revision: the revision to return to; 0 for an upgrade.
+
+        Returns:
+            Document ``{manifest, objects, changed, diff, conflicts}``; see ``_applied.preview``.
+        """
+        asked: dict[str, Scalar] = {"values": canonical(dict(values or {})).decode(), "revision": revision}
+        return self._ask("preview", self._fetch_preview, parameters=asked)
 
     def render(self, values: Mapping[str, Any]) -> str:
         """The manifest that an upgrade would apply, as YAML; changes nothing, and may hold secrets.
@@ -107,6 +125,7 @@ class HelmClient(SourceClient):
         *,
         from_revision: int,
         force_conflicts: bool = False,
+        pending: bool = False,
         deadline_seconds: float = 300.0,
     ) -> dict[str, Any]:
         """Make a new revision from an old one that is named; does not wait for pods.
@@ -115,6 +134,7 @@ class HelmClient(SourceClient):
             revision: the revision to return to; there is no default, for the one before may be the failed one.
             from_revision: the revision that the plan was made against.
             force_conflicts: take back fields that another manager owns (Helm 4).
+            pending: the newest revision must be one whose operation died, and is left behind.
             deadline_seconds: how long it may take with its hooks, seconds.
 
         Returns:
@@ -130,7 +150,7 @@ class HelmClient(SourceClient):
         with self._writing():
             target = self._target()
             # helm rollback does not look for a running operation, unlike helm upgrade.
-            self._still(from_revision)
+            self._still(from_revision, pending=pending)
             done = self._helm.rollback(
                 target, revision, force_conflicts=force_conflicts, deadline_seconds=deadline_seconds
             )
@@ -154,13 +174,13 @@ class HelmClient(SourceClient):
         )
 
     def _chart(self) -> str:
-        chart = Path(str(self.workload.get("chart", ""))).resolve()
+        chart = Path(self._setting("chart") or str(self.workload.get("chart", ""))).resolve()
         if not (chart / "Chart.yaml").is_file():
             raise ActionRejectedError(f"workload.chart {chart} is no folder of a chart; nothing was sent")
         return str(chart)
 
     def _values(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        file = self.workload.get("values")
+        file = self._setting("values") or self.workload.get("values")
         return back.merged(back.read_values(Path(str(file))) if file else {}, values)
 
     def _rows(self) -> list[dict[str, Any]]:
@@ -169,14 +189,14 @@ class HelmClient(SourceClient):
             raise SourceEmptyError("the release has no revision", source=self.source)
         return sorted(rows, key=lambda row: int(row["revision"]))
 
-    def _still(self, from_revision: int) -> None:
-        """Refuse when the release is not as the plan saw it, or an operation on it runs or has died."""
+    def _still(self, from_revision: int, *, pending: bool = False) -> None:
+        """Refuse when the release is not as the plan saw it: another revision, or an operation that runs or died."""
         newest = self._rows()[-1]
         if newest["revision"] != from_revision:
             raise ActionRejectedError(
                 f"the release is at revision {newest['revision']}, not {from_revision} any more; nothing was sent"
             )
-        if str(newest["status"]).startswith("pending"):
+        if str(newest["status"]).startswith("pending") is not pending:
             raise ActionRejectedError(f"revision {from_revision} is {newest['status']}; nothing was sent")
 
     def _outcome(self, done: Finished, verb: str, from_revision: int) -> dict[str, Any]:
@@ -208,14 +228,29 @@ class HelmClient(SourceClient):
         values = self._redactor.data(self._helm.values(self._target()))
         return Answer({"release": self._target().release, **newest, "values": values})
 
+    def _fetch_preview(self, question: Question) -> Answer:
+        target, revision = self._target(), int(question.parameters["revision"] or 0)
+        if revision:
+            manifest = self._helm.manifest(target, revision)
+        else:
+            try:
+                manifest = self.render(json.loads(str(question.parameters["values"])))
+            except ActionError as error:
+                raise SourceAnswerError(str(error), source=self.source) from error
+        server = ApiServer(
+            target.kubeconfig, target.context, connect_seconds=self.connect_seconds, total_seconds=self.total_seconds
+        )
+        try:
+            return Answer(preview(server, manifest, target.release, target.namespace, self._redactor))
+        finally:
+            server.close()
+
     def _fetch_server(self, question: Question) -> Answer:
         self._configured()
         return Answer({"backend": self._helm.name, "version": self._helm.version()})
 
 
 def _parsed(done: Finished) -> dict[str, Any]:
-    import json
-
     try:
         found: dict[str, Any] = json.loads(done.output)
     except ValueError as error:

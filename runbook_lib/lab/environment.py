@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from runbook_lib.lab import cluster
-from runbook_lib.lab.release import NAMESPACE
+from runbook_lib.lab.release import CHART, NAMESPACE, merged
 from runbook_lib.lab.state import State
 
 #: Seconds over which the lab's rates are taken: fifteen of its scrapes of two seconds.
@@ -53,7 +53,12 @@ def write(state: State) -> Path:
             "user": "rb_read",
             "password": "file:secrets/redis_rb_read_password",
         },
-        "kubernetes": {"kubeconfig": "actor.kubeconfig", "namespace": NAMESPACE},
+        "kubernetes": {
+            "kubeconfig": "actor.kubeconfig",
+            "namespace": NAMESPACE,
+            "chart": str(CHART),
+            "values": "values-prod.yaml",
+        },
         "service": {"url": urls["service_url"]},
         "slack": {
             "webhook": "file:secrets/slack_webhook_url",
@@ -73,6 +78,17 @@ def write(state: State) -> Path:
     for name, table in tables.items():
         # A JSON string is a TOML basic string.
         lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
+    write_values(state)
     path = state.directory / "environment.toml"
     cluster.write_private(path, "\n".join(lines) + "\n")
     return path
+
+
+def write_values(state: State) -> None:
+    """Write ``values-prod.yaml`` of this lab: the chart's own with the lab's addresses, without an image tag."""
+    import yaml
+
+    values = yaml.safe_load((CHART / "values-prod.yaml").read_text(encoding="utf-8"))
+    ours = {name: value for name, value in state.values.items() if name != "image"}
+    text = yaml.safe_dump(merged(values, ours), sort_keys=True)
+    cluster.write_private(state.directory / "values-prod.yaml", text)

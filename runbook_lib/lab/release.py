@@ -187,7 +187,7 @@ def _operation(request: Mapping[str, Any], config: Any, helm: Any, native: Any) 
         native.call_status("helm_rollback", config._raw(), RELEASE, json.dumps(options))
         return None
     values = helm.values_from_yaml((Path(chart) / "values-prod.yaml").read_text())
-    values = _merged(values, request["values"])
+    values = merged(values, request["values"])
     if verb == "install":
         answer = config.install(chart, RELEASE, values, create_namespace=True)
     else:
@@ -198,13 +198,13 @@ def _operation(request: Mapping[str, Any], config: Any, helm: Any, native: Any) 
     return {key: value for key, value in answer.items() if key != "manifest"}
 
 
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Values merged as Helm merges several files: tables key by key, everything else replaced."""
-    merged = dict(base)
+    result = dict(base)
     for key, value in over.items():
-        old = merged.get(key)
-        merged[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
-    return merged
+        old = result.get(key)
+        result[key] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return result
 
 
 if __name__ == "__main__":

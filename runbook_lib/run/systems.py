@@ -25,7 +25,7 @@ class Client:
         source: its name in the catalogue.
         module: module of ``clients`` that speaks to it.
         name: class in that module.
-        first: method that asks it a first, cheap question.
+        first: method that asks it a first, cheap question; empty for one that is asked only when it is needed.
     """
 
     source: str
@@ -44,6 +44,10 @@ CLIENTS: Mapping[str, Client] = {
     "datadog": Client("datadog", "datadog", "DatadogClient", "connections"),
     "github": Client("github", "github", "GitHubClient", "runs"),
     "service_probe": Client("service", "probe", "HttpProbe", "health"),
+    # Helm reaches its release through the cluster.
+    "helm": Client("kubernetes", "helm", "HelmClient", ""),
+    "github": Client("github", "github", "GitHubClient", ""),
+    "registry": Client("registry", "registry", "RegistryClient", ""),
     "tools": Client("tools", "tools", "ToolsClient", "version"),
 }
 
@@ -86,7 +90,7 @@ class Systems:
         return {
             known.source: getattr(self.client(attribute), known.first)
             for attribute, known in CLIENTS.items()
-            if known.source in self._environment.endpoints
+            if known.first and known.source in self._environment.endpoints
         }
 
 

@@ -106,6 +106,40 @@ def test_render_changes_nothing(client, installed):
     assert ("acme/api:v1", 1) == (images(installed)[0], len(helm.history().table))
 
 
+def test_preview_shows_what_would_change(client, installed):
+    """An upgrade's difference to the cluster is the image; a rollback to what is there has none."""
+    helm = client()
+    found = helm.preview({"image": {"tag": "v2"}})
+    assert isinstance(found, Evidence), found
+    assert {"-        image: acme/api:v1", "+        image: acme/api:v2"} < set(found.document["diff"].splitlines())
+    assert [] == found.document["conflicts"]
+    same = helm.preview(revision=1)
+    assert (0, "", []) == tuple(same.document[key] for key in ("changed", "diff", "conflicts"))
+    assert ("acme/api:v1", 1) == (images(installed)[0], len(helm.history().table))
+
+
+def test_preview_finds_who_else_holds_a_field(client, make, installed):
+    """After an emergency scale the field is named with its owner and both numbers; with the live number all is well."""
+    cluster = make(KubernetesClient, {"kubeconfig": str(installed), "namespace": NAMESPACE})
+    cluster.scale(replicas=5, uid=cluster.deployment().document["metadata"]["uid"], current=3)
+    helm = client()
+    held = {"object": "deployment/api-deployment", "field": ".spec.replicas", "manager": "runbook (scale)"}
+    wanted = [{**held, "live": 5, "wanted": 3}]
+    assert wanted == helm.preview({"image": {"tag": "v2"}}).document["conflicts"]
+    assert wanted == helm.preview(revision=1).document["conflicts"]
+    assert [] == helm.preview({"image": {"tag": "v2"}, "replicaCount": 5}).document["conflicts"]
+
+
+def test_preview_of_a_broken_chart_is_a_gap(client, tmp_path):
+    """A chart that does not render is a gap with Helm's own words."""
+    chart = tmp_path / "chart"
+    shutil.copytree(CHART, chart)
+    (chart / "templates" / "broken.yaml").write_text("{{ .Values.missing.deeply.nested }}")
+    found = client(chart=str(chart)).preview({"image": {"tag": "v2"}})
+    assert isinstance(found, Gap)
+    assert "nil pointer" in found.reason
+
+
 def test_plan_against_an_older_revision_is_rejected(client, installed):
     """What was planned for another revision is not done."""
     helm = client()
