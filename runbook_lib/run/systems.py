@@ -46,7 +46,6 @@ CLIENTS: Mapping[str, Client] = {
     "service_probe": Client("service", "probe", "HttpProbe", "health"),
     # Helm reaches its release through the cluster.
     "helm": Client("kubernetes", "helm", "HelmClient", ""),
-    "github": Client("github", "github", "GitHubClient", ""),
     "registry": Client("registry", "registry", "RegistryClient", ""),
     "tools": Client("tools", "tools", "ToolsClient", "version"),
 }
