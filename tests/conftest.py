@@ -1,0 +1,100 @@
+"""One lab for all tests that need a whole one: started when first asked for, stopped at the end of the session."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMAND = Path(sys.executable).with_name("runbook")
+P95 = 'histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket{service="api"}[30s])))'
+
+
+@dataclass(frozen=True)
+class Practice:
+    """A running lab with a catalogue and an archive of its own.
+
+    Args:
+        folder: the lab's folder.
+        status: what ``runbook lab status --json`` says.
+    """
+
+    folder: Path
+    status: dict[str, Any]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables under which the command finds this lab, its catalogue and its archive."""
+        return {
+            **os.environ,
+            "RUNBOOK_LAB": str(self.folder),
+            "RUNBOOK_CATALOG": str(self.folder / "runbook.toml"),
+            "RUNBOOK_ARCHIVE": str(self.folder / "outputs"),
+        }
+
+    def command(self, *words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        """Run the command as a person does, in the lab's folder."""
+        return subprocess.run(
+            [str(COMMAND), *words],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def run(self, runbook: str, *words: str) -> dict[str, Any]:
+        """Run a runbook with ``--json`` and return what it prints."""
+        done = self.command("run", runbook, "--json", "--out", str(self.folder / "outputs"), *words)
+        assert done.stdout, done.stderr
+        told: dict[str, Any] = json.loads(done.stdout)
+        assert told["exit_code"] == done.returncode
+        return told
+
+    def p95(self) -> float | None:
+        """The service's p95 latency now, seconds; None when the metrics do not answer."""
+        address = f"{self.status['prometheus_url']}/api/v1/query?query={urllib.parse.quote(P95)}"
+        try:
+            with urllib.request.urlopen(address, timeout=3) as answer:
+                found = json.load(answer)["data"]["result"]
+        except OSError:
+            return None
+        return float(found[0]["value"][1]) if found else None
+
+    def wait(self, *, above: float = 0.0, below: float = float("inf"), seconds: float = 120) -> bool:
+        """Wait until p95 lies between the bounds (seconds) in three readings in a row; whether it did."""
+        deadline, good = time.monotonic() + seconds, 0
+        while time.monotonic() < deadline:
+            now = self.p95()
+            good = good + 1 if now is not None and above < now < below else 0
+            if good == 3:
+                return True
+            time.sleep(2)
+        return False
+
+
+@pytest.fixture(scope="session")
+def practice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Practice]:
+    """The whole lab, healthy and under load."""
+    from runbook_lib.lab import supervisor
+
+    folder = tmp_path_factory.mktemp("practice") / "lab"
+    status = supervisor.up(folder)
+    text = (ROOT / "runbook.toml").read_text(encoding="utf-8")
+    (folder / "runbook.toml").write_text(text.replace(".lab/environment.toml", "environment.toml"), encoding="utf-8")
+    try:
+        yield Practice(folder, status)
+    finally:
+        supervisor.down(folder)

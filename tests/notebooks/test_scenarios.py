@@ -1,0 +1,108 @@
+"""The shipped notebooks on the lab, with real faults: the right cause, a plan that helps, and a record that stands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Practice
+
+OBJECTIVE_SECONDS = 0.2
+HIGH_LATENCY = ("high_latency", "-p", "window_minutes=10")
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture
+def broken(practice: Practice) -> Iterator[Callable[..., None]]:
+    """Breaks the lab in a named way and waits until users feel it; heals it afterwards."""
+
+    def breaks(name: str, *parameters: str, felt: bool = True) -> None:
+        assert practice.wait(below=OBJECTIVE_SECONDS), "the lab is not healthy before the fault"
+        words = [word for parameter in parameters for word in ("-p", parameter)]
+        done = practice.command("lab", "fault", name, *words)
+        assert 0 == done.returncode, done.stderr
+        assert not felt or practice.wait(above=OBJECTIVE_SECONDS)
+
+    yield breaks
+    practice.command("lab", "heal")
+    practice.wait(below=OBJECTIVE_SECONDS)
+
+
+def approved(practice: Practice, told: dict[str, Any]) -> dict[str, Any]:
+    """Approve the plan of a run and run again with it."""
+    done = practice.command(
+        "approve",
+        told["run_id"],
+        "--plan",
+        told["plans"][0]["digest"],
+        "--archive",
+        f"{practice.folder}/outputs",
+        "--json",
+    )
+    assert 0 == done.returncode, done.stderr
+    return practice.run(*HIGH_LATENCY, "--apply", "--approval", json.loads(done.stdout)["approval"])
+
+
+def test_healthy_service_has_no_finding(practice: Practice) -> None:
+    """A healthy service gives no finding, the verdict healthy, and exit 0."""
+    assert practice.wait(below=OBJECTIVE_SECONDS)
+    told = practice.run(*HIGH_LATENCY)
+    assert ([], "healthy", 0) == (told["findings"], told["verdict"], told["exit_code"])
+
+
+def test_idle_transaction_is_found_ended_and_verified(practice: Practice, broken: Callable[..., None]) -> None:
+    """The main job: cause found, one plan, applied once after approval, the same evidence read again, record sealed."""
+    broken("idle_in_transaction")
+    told = practice.run(*HIGH_LATENCY)
+    assert ("db.idle_in_transaction", 3) == (told["findings"][0]["cause"], told["exit_code"])
+    assert ["end_backend"] == [plan["kind"] for plan in told["plans"]]
+    assert [] == told["outcomes"]
+    fixed = approved(practice, told)
+    assert ["applied"] == [outcome["outcome"] for outcome in fixed["outcomes"]]
+    assert ("held", 0) == (fixed["verification"]["status"], fixed["exit_code"])
+    assert {"events.jsonl", "manifest.json", "seal.json", "notebook.ipynb", "report.html", "summary.md"} <= {
+        path.name for path in Path(fixed["record"]).iterdir()
+    }
+    assert 0 == practice.command("records", "verify", fixed["record"]).returncode
+
+
+def test_cpu_bound_pods_lead_to_a_scale_plan(practice: Practice, broken: Callable[..., None]) -> None:
+    """Pods at their processor limit are named as the cause, and the plan is the runbook's own scale to five."""
+    broken("cpu_bound")
+    told = practice.run(*HIGH_LATENCY)
+    assert "app.cpu_bound" == told["findings"][0]["cause"]
+    assert ({"replicas": 3}, {"replicas": 5}) == (told["plans"][0]["from"], told["plans"][0]["to"])
+    assert "kubectl scale deployment api-deployment --replicas=5" in told["plans"][0]["command"]
+    scaled = approved(practice, told)
+    assert ("applied", 5) == (scaled["outcomes"][0]["outcome"], scaled["outcomes"][0]["read_back"]["replicas"])
+
+
+def test_missing_metrics_leave_the_verdict_unknown(practice: Practice, broken: Callable[..., None]) -> None:
+    """With the metrics down the verdict is unknown, exit 5, and everything else was still read."""
+    broken("metrics_down", felt=False)
+    told = practice.run(*HIGH_LATENCY)
+    assert ("unknown", 5) == (told["verdict"], told["exit_code"])
+    assert "prometheus" in {gap["source"] for gap in told["gaps"]}
+    assert "db.lock_contention" in {one["cause"] for one in told["ruled_out"]}
+
+
+def test_preflight_passes_on_the_lab(practice: Practice) -> None:
+    """Every needed check passes on a healthy lab."""
+    told = practice.run("preflight")
+    assert ("healthy", 0) == (told["verdict"], told["exit_code"])
+    assert {"systems", "service", "permissions", "metrics", "tools"} == {check["group"] for check in told["checks"]}
+
+
+def test_preflight_names_a_database_that_is_down(practice: Practice, broken: Callable[..., None]) -> None:
+    """A database that does not answer fails the preflight with a fix, and is never counted as healthy."""
+    broken("postgres_down", felt=False)
+    told = practice.run("preflight")
+    assert told["exit_code"] in {1, 5}
+    lines = [check for check in told["checks"] if check["name"] == "postgres"]
+    assert ["unknown"] == [check["status"] for check in lines]
+    assert lines[0]["fix"]
