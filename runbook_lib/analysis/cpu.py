@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from dataclasses import dataclass
 from datetime import datetime
 
 from runbook_lib.analysis.claims import Given, found, has_samples, ruled_out, untold
@@ -43,20 +44,12 @@ def saturated(
     if not usable:
         missing = next((one for one in (cpu, throttled) if isinstance(one, Gap)), cpu)
         return (untold(_QUESTION, missing),)
-    use, stopped = _levels(cpu), _levels(throttled)
-    busy = [pod for pod, level in use.items() if level >= THRESHOLDS["cpu_ratio"].value]
-    held = [pod for pod, level in stopped.items() if level >= THRESHOLDS["throttled_ratio"].value]
-    hot, pods = sorted({*busy, *held}), sorted({*use, *stopped})
-    waits = _wait_seconds(time_in_dependencies, traffic)
-    title = _title(use, stopped, hot, pods, waits)
-    by_use = bool(busy) or not stopped
-    observed = Quantity(statistics.median((use if by_use else stopped).values()), "ratio")
-    limit, work = "cpu_ratio" if by_use else "throttled_ratio", _work_factor(cpu, traffic)
-    # One hot pod of many is a hot shard, not a service short of processor time.
-    bound = bool(hot) and len(hot) * 2 >= len(pods)
-    starved = not bound and _starved(work, waits, latency)
-    if not bound and not starved:
-        return (ruled_out("app.cpu_bound", title, *usable, observed=observed, limit=limit),)
+    pods, waits = _Pods(_levels(cpu), _levels(throttled)), _wait_seconds(time_in_dependencies, traffic)
+    waiting = f"; a request waits {format_value(waits, 's')} for other systems on average" if waits is not None else ""
+    title, work = f"{pods}{waiting}", _work_factor(cpu, traffic)
+    starved = not pods.bound and _starved(work, waits, latency)
+    if not pods.bound and not starved:
+        return (ruled_out("app.cpu_bound", title, *usable, observed=pods.observed, limit=pods.limit),)
     return (
         found(
             "app.cpu_bound",
@@ -64,13 +57,57 @@ def saturated(
             f"{title}; each costs {work:.1f} times the processor time of before" if starved else title,
             *usable,
             *(one for one in (time_in_dependencies, latency) if isinstance(one, Evidence)),
-            observed=Quantity(work, "") if starved else observed,
-            limit="work_factor" if starved else limit,
+            observed=Quantity(work, "") if starved else pods.observed,
+            limit="work_factor" if starved else pods.limit,
             since=_since(usable),
-            confidence=0.5 if starved else 0.8 if busy and held else 0.7,
-            subject={"pods": hot, "work_factor": work, "starved": starved},
+            confidence=0.5 if starved else 0.8 if pods.busy and pods.held else 0.7,
+            subject={"pods": pods.hot, "work_factor": work, "starved": starved},
         ),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Pods:
+    """Pod to the share of its limit that it uses, and to the share of periods in which it was stopped."""
+
+    use: dict[str, float]
+    stopped: dict[str, float]
+
+    @property
+    def busy(self) -> list[str]:
+        return [pod for pod, level in self.use.items() if level >= THRESHOLDS["cpu_ratio"].value]
+
+    @property
+    def held(self) -> list[str]:
+        return [pod for pod, level in self.stopped.items() if level >= THRESHOLDS["throttled_ratio"].value]
+
+    @property
+    def hot(self) -> list[str]:
+        return sorted({*self.busy, *self.held})
+
+    @property
+    def bound(self) -> bool:
+        # One hot pod of many is a hot shard, not a service short of processor time.
+        return bool(self.hot) and len(self.hot) * 2 >= len({*self.use, *self.stopped})
+
+    @property
+    def limit(self) -> str:
+        return "cpu_ratio" if self.busy or not self.stopped else "throttled_ratio"
+
+    @property
+    def observed(self) -> Quantity:
+        levels = self.use if self.limit == "cpu_ratio" else self.stopped
+        return Quantity(statistics.median(levels.values()), "ratio")
+
+    def __str__(self) -> str:
+        parts = []
+        if self.use:
+            level = format_value(statistics.median(self.use.values()), "ratio")
+            parts.append(f"pods use {level} of their CPU limit (median)")
+        if self.stopped:
+            level = format_value(statistics.median(self.stopped.values()), "ratio")
+            parts.append(f"are throttled in {level} of the periods")
+        return f"{' and '.join(parts)}; {len(self.hot)} of {len({*self.use, *self.stopped})} pods at their limit"
 
 
 def _starved(work: float, wait_seconds: float | None, latency: Given) -> bool:
@@ -91,18 +128,6 @@ def _levels(given: Evidence | Gap) -> dict[str, float]:
         return {}
     lines = present(by_label(given, "pod"), end_epoch(given))
     return {pod: level for pod, points in lines.items() if (level := recent_level(points)) is not None}
-
-
-def _title(
-    use: dict[str, float], stopped: dict[str, float], hot: list[str], pods: list[str], waits: float | None
-) -> str:
-    parts = []
-    if use:
-        parts.append(f"pods use {format_value(statistics.median(use.values()), 'ratio')} of their CPU limit (median)")
-    if stopped:
-        parts.append(f"are throttled in {format_value(statistics.median(stopped.values()), 'ratio')} of the periods")
-    waiting = f"; a request waits {format_value(waits, 's')} for other systems on average" if waits is not None else ""
-    return f"{' and '.join(parts)}; {len(hot)} of {len(pods)} pods at their limit{waiting}"
 
 
 def _wait_seconds(time_in: Given, traffic: Given) -> float | None:

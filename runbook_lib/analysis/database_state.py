@@ -40,15 +40,7 @@ def database(
     findings = [refused] if refused else []
     waits = waits_of(blocking) if isinstance(blocking, Evidence) else Waits({}, {}, {})
     sessions = sessions_of(activity) if isinstance(activity, Evidence) else []
-    if isinstance(activity, Gap):
-        findings.append(untold("which sessions hold the database up", activity))
-    else:
-        findings.extend(idle_transactions(activity, sessions, waits.blockers))
-        working = working_sessions(sessions, waits.blocked | frozenset(waits.victims))
-        crowd = None if waits.blockers else crowded_statement(activity, working, tables)
-        of_crowd = crowd.subject["sessions"] if crowd else ()
-        findings.extend([crowd] if crowd else [])
-        findings.extend(long_statements(activity, [one for one in working if one.pid not in of_crowd]))
+    findings.extend(_from_sessions(activity, sessions, waits, tables))
     if isinstance(blocking, Gap):
         findings.append(untold("who waits for locks", blocking))
     elif blocking is not None:
@@ -60,6 +52,18 @@ def database(
     if saturation is not None and refused is None:
         findings.append(_connections(saturation, sessions))
     return tuple(findings)
+
+
+def _from_sessions(activity: Evidence | Gap, sessions: list[Session], waits: Waits, tables: Given) -> list[Finding]:
+    """What the sessions of one moment tell: idle transactions, long statements, a crowd on one statement."""
+    if isinstance(activity, Gap):
+        return [untold("which sessions hold the database up", activity)]
+    findings = idle_transactions(activity, sessions, waits.blockers)
+    working = working_sessions(sessions, waits.blocked | frozenset(waits.victims))
+    crowd = None if waits.blockers else crowded_statement(activity, working, tables)
+    of_crowd = crowd.subject["sessions"] if crowd else ()
+    findings.extend([crowd] if crowd else [])
+    return [*findings, *long_statements(activity, [one for one in working if one.pid not in of_crowd])]
 
 
 def _refused(*given: Given) -> Finding | None:

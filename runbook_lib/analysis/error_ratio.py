@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runbook_lib.analysis.claims import Given, found, has_samples, ruled_out, untold
-from runbook_lib.analysis.shifts import last_rise
+from runbook_lib.analysis.shifts import Shift, last_rise
 from runbook_lib.analysis.signals import Points, combined, end_epoch, is_fresh, step_seconds, worst
 from runbook_lib.analysis.thresholds import THRESHOLDS
 from runbook_lib.model import Evidence, Finding, Gap, Objective, Quantity, Severity
@@ -47,20 +47,24 @@ def errors(
     few = _too_few(error_ratio, recent, _events(traffic, start - step_seconds(points), now), spends)
     if few:
         return (few,)
+    return (_spending(error_ratio, shift, spends, recent, burn, whole),)
+
+
+def _spending(
+    error_ratio: Evidence, shift: Shift | None, spends: str, recent: float, burn: float, whole: float
+) -> Finding:
     fast = burn >= THRESHOLDS["fast_burn"].value
     began = f", since {clock(shift.since)} UTC" if shift else ", for the whole window"
-    return (
-        found(
-            "app.errors",
-            Severity.CRITICAL if fast else Severity.WARNING,
-            f"{spends}{began} ({whole:.1f} times over the window)",
-            error_ratio,
-            observed=Quantity(recent, "ratio"),
-            limit="fast_burn" if fast else "slow_burn",
-            since=shift.since if shift else None,
-            confidence=0.6,
-            subject={"burn_rate": round(burn, 2)},
-        ),
+    return found(
+        "app.errors",
+        Severity.CRITICAL if fast else Severity.WARNING,
+        f"{spends}{began} ({whole:.1f} times over the window)",
+        error_ratio,
+        observed=Quantity(recent, "ratio"),
+        limit="fast_burn" if fast else "slow_burn",
+        since=shift.since if shift else None,
+        confidence=0.6,
+        subject={"burn_rate": round(burn, 2)},
     )
 
 

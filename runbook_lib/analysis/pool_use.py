@@ -41,14 +41,10 @@ def pool(
     usable = [one for one in (connections, wait) if isinstance(one, Evidence) and _fresh_worst(one)]
     if not usable:
         return (untold(_QUESTION, connections if isinstance(connections, Gap) else wait),)
-    used, waited = _level(connections), _level(wait)
-    queued = _level(waiting)
+    used, waited, queued = _level(connections), _level(wait), _level(waiting)
     title = _title(used, waited, queued)
     full = used is not None and used >= THRESHOLDS["pool_ratio"].value
-    waits = (waited or 0.0) >= THRESHOLDS["pool_wait_seconds"].value
-    # Without a full pool or a queue a short wait is a busy processor; a long one is a pool that cannot grow.
-    stuck = (waited or 0.0) >= objective_seconds * THRESHOLDS["dependency_share"].value
-    waits = stuck or ((waits or waited is None) and (full or (queued or 0.0) >= 1))
+    waits = _is_waited_for(full, waited, queued, objective_seconds)
     by_use = used is not None and (full or not waits)
     observed = Quantity(used, "ratio") if by_use else Quantity(waited, "s")
     limit = "pool_ratio" if by_use else "pool_wait_seconds"
@@ -69,6 +65,17 @@ def pool(
             subject={"scope": "pool", "leak": leak},
         ),
     )
+
+
+def _is_waited_for(full: bool, waited: float | None, queued: float | None, objective_seconds: float) -> bool:
+    """Whether requests wait for a connection: long for one, or noticeably while the pool is full or a queue stands.
+
+    Without a full pool or a queue a short wait is a busy processor; a long one is a pool that cannot grow.
+    """
+    if waited is not None and waited >= objective_seconds * THRESHOLDS["dependency_share"].value:
+        return True
+    noticed = waited is None or waited >= THRESHOLDS["pool_wait_seconds"].value
+    return noticed and (full or (queued or 0.0) >= 1)
 
 
 def _fresh_worst(given: Given) -> Points:

@@ -80,7 +80,8 @@ def segments(points: Points) -> list[Segment]:
     """The stretches of one level that the points consist of, in order of time; empty without points."""
     if not points:
         return []
-    values = settled([v for _, v in points])
+    # Latencies, rates and ratios are never negative; a source that says so means none.
+    values = settled([max(v, 0.0) for _, v in points])
     floor = _floor(values)
     logs = [math.log(max(v, floor)) for v in values]
     bounds = sorted({0, len(points), *_splits(logs, 0, len(logs))})
@@ -124,7 +125,7 @@ def rise_after(
         The rise; None when the level did not rise, rose before, rose later, or nothing is known from before.
     """
     step = step_seconds(points)
-    earlier = [v for t, v in points if moment - _BEFORE_SECONDS - step <= t <= moment]
+    earlier = [max(v, 0.0) for t, v in points if moment - _BEFORE_SECONDS - step <= t <= moment]
     now = recent_level(points)
     if not earlier or now is None:
         return None
