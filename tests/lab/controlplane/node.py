@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 from .servers import ApiServer
 
 HEARTBEAT_SECONDS = 5.0
+TAINT_SECONDS = 60.0
 LOG = [f"line {i}" for i in range(1, 6)]
 
 
@@ -64,6 +65,10 @@ class Node:
         )
         for thread in self._threads:
             thread.start()
+        deadline = time.monotonic() + TAINT_SECONDS
+        while self._server.json("GET", f"/api/v1/nodes/{self.name}")["spec"].get("taints"):
+            assert time.monotonic() < deadline, "the node was not found ready"
+            time.sleep(0.05)
 
     def stop(self) -> None:
         """End the node's threads."""

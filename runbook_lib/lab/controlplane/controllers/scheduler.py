@@ -78,9 +78,7 @@ class Scheduler:
             if taint["effect"] in ("NoSchedule", "NoExecute") and not any(
                 _tolerates(row, taint) for row in pod["spec"].get("tolerations") or []
             ):
-                return f"node(s) had untolerated taint(s) {{{taint['key']}: {taint.get('value', '')}}}".replace(
-                    "taint(s)", "taint"
-                ), zero
+                return "node(s) had untolerated taint(s)", zero
         labels = node["metadata"].get("labels") or {}
         wanted = pod["spec"].get("nodeSelector") or {}
         if not wanted.items() <= labels.items():
