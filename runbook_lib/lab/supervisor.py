@@ -137,11 +137,12 @@ class Launch:
         self._took("processes")
         self._wait_healthy(admin)
         self._took("pods")
-        self._describe(binary, kubeconfig)
-        self._took("versions")
-        if seconds_of_history:
-            self._backfill(seconds_of_history)
-            self._took("history")
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            described = pool.submit(self._describe, binary, kubeconfig)
+            if seconds_of_history:
+                self._backfill(seconds_of_history)
+            _finish(described)
+        self._took("history")
         self._spawn.metrics_config(ports, components.SCRAPE_SECONDS)
         environment.write(self.state)
         self.state.state = "running"
@@ -296,7 +297,8 @@ def _leave_cluster(kubeconfig: Path) -> None:
 def _clear(directory: Path) -> None:
     for name in _OWN:
         shutil.rmtree(directory / name, ignore_errors=True)
-    for name in ("vendors.jsonl", "environment.toml", "values-prod.yaml", "kubeconfig", "reader.kubeconfig", "actor.kubeconfig"):
+    kubeconfigs = ("kubeconfig", "reader.kubeconfig", "actor.kubeconfig")
+    for name in ("vendors.jsonl", "environment.toml", "values-prod.yaml", *kubeconfigs):
         (directory / name).unlink(missing_ok=True)
 
 
