@@ -36,6 +36,8 @@ def expected(step: str, answer: Evidence | Gap, **wanted: Scalar) -> Check:
     document = answer.document or next(iter(answer.table.records()), {})
     if field not in document:
         return Check(GROUP, step, CheckStatus.UNKNOWN, f"the answer has no {field}", required, "read it by hand")
+    if document[field] in {None, ""}:
+        return Check(GROUP, step, CheckStatus.UNKNOWN, f"{field} has no value yet", required, "run it again later")
     observed = f"{field} is {document[field]}"
     if value == "":
         return Check(

@@ -19,6 +19,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "run": ("run", "Run a runbook headlessly and archive the record."),
     "approve": ("approve", "Approve one exact plan of a run."),
     "records": ("records", "The archive: list, show, report."),
+    "import": ("import_", "Turn a markdown runbook into a notebook."),
+    "lint": ("lint", "Hold notebooks to the rules of a runbook."),
     "doctor": ("doctor", "Every system and permission, each line with its fix."),
     "lab": ("lab", "The embedded incident lab: up, down, status, fault, heal, faults."),
     "demo": ("demo", "Start the lab, break it, and run the high-latency runbook on it."),

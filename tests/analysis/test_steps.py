@@ -26,10 +26,11 @@ def evidence(data: Data, unit: str = "") -> Evidence:
         ({"status": "healthy"}, CheckStatus.PASSED),
         ({"status": "Healthy"}, CheckStatus.PASSED),
         ({"status": "degraded"}, CheckStatus.FAILED),
+        ({"status": ""}, CheckStatus.UNKNOWN),
         ({"state": "healthy"}, CheckStatus.UNKNOWN),
         ({}, CheckStatus.UNKNOWN),
     ],
-    ids=["same", "case", "other", "no-field", "empty"],
+    ids=["same", "case", "other", "no-value", "no-field", "empty"],
 )
 def test_expected(document: dict[str, str], status: CheckStatus) -> None:
     """A field is as expected, is not, or cannot be told."""

@@ -1,0 +1,372 @@
+"""From a draft to the cells of a notebook, in the shape that every notebook has."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runbook_lib.authoring.draft import Draft, Step
+
+#: Line length of the notebooks, and lines of a code cell at most (tests/notebooks).
+WIDTH = 120
+MOST_LINES = 10
+#: Settings of the workload that say where a service runs.
+_PLACE = ("namespace", "deployment", "release")
+_SAYS = "## What does the evidence say?\n\nWhat could not be read comes first."
+_GENERIC = re.compile(r"(?i)^(?:example|runbook|standard operating procedure|sop|template|playbook|[\s:/|-])+$")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell.
+
+    Args:
+        id: words.
+        source: its text.
+        tag: of a code cell; empty for markdown.
+    """
+
+    id: str
+    source: str
+    tag: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The cell in nbformat 4's shape."""
+        source = self.source.splitlines(keepends=True)
+        if not self.tag:
+            return {"cell_type": "markdown", "id": self.id, "metadata": {}, "source": source}
+        return {
+            "cell_type": "code",
+            "execution_count": None,
+            "id": self.id,
+            "metadata": {"tags": [self.tag]},
+            "outputs": [],
+            "source": source,
+        }
+
+
+class Ids:
+    """Names for cells, made of words and each used once."""
+
+    def __init__(self) -> None:
+        self._used: set[str] = set()
+
+    def take(self, text: str) -> str:
+        """A free name that says what ``text`` says."""
+        words = re.findall(r"[a-z]+", text.lower())
+        base = "-".join(words[:6]) or "cell"
+        name, number = base, 0
+        while name in self._used:
+            name, number = f"{base}-{_letters(number + 1)}", number + 1
+        self._used.add(name)
+        return name
+
+
+def build(draft: Draft, name: str) -> tuple[Cell, ...]:
+    """The cells of a draft.
+
+    Args:
+        draft: the page, understood.
+        name: of the runbook.
+    """
+    return tuple(_Builder(draft, name).cells())
+
+
+def notebook(cells: Iterable[Cell], metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """A whole notebook.
+
+    Args:
+        cells: in order.
+        metadata: what stands under ``runbook``.
+    """
+    return {
+        "cells": [cell.to_json() for cell in cells],
+        "metadata": {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+            "runbook": dict(metadata),
+        },
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+
+
+def text(content: Mapping[str, Any]) -> str:
+    """A notebook's file, as the repository keeps it."""
+    return json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def call(function: str, arguments: Sequence[str], width: int = WIDTH) -> list[str]:
+    """A call as lines: on one where it fits, else one argument a line.
+
+    Args:
+        function: its name.
+        arguments: each one line, or lines that may not be joined.
+        width: of the page, characters.
+    """
+    line = f"{function}({', '.join(arguments)})"
+    if len(line) <= width and "\n" not in line:
+        return [line]
+    lines = [part for argument in arguments for part in f"{argument},".split("\n")]
+    return [f"{function}(", *(f"    {part}" for part in lines), ")"]
+
+
+class _Builder:
+    def __init__(self, draft: Draft, name: str) -> None:
+        self.draft, self.name, self.ids = draft, name, Ids()
+        self.plans = [step for step in draft.steps if step.plan]
+        self.left = [step for step in draft.steps if step.role == "plan" and not step.plan]
+        self.shown: set[int] = set()
+        self.above: set[str] = set()
+
+    def cells(self) -> Iterator[Cell]:
+        yield Cell(self.ids.take("title"), self._title())
+        yield Cell(self.ids.take("parameters"), self._parameters(), "parameters")
+        yield Cell(self.ids.take("setup"), self._setup(), "setup")
+        # Names that the fixed cells will need are theirs, whatever a heading of the page is called.
+        fixed = {one: self.ids.take(one) for one in ("findings", "plan", "apply", "record")}
+        yield from self._place()
+        yield from self._evidence()
+        yield Cell(self.ids.take("what it says"), _SAYS)
+        yield Cell(fixed["findings"], "run.findings", "findings")
+        if self.plans or self.left:
+            yield from self._changes(fixed["plan"], fixed["apply"])
+        yield from self._after()
+        yield from self._rest()
+        yield Cell(fixed["record"], "run.close()", "record")
+
+    def _title(self) -> str:
+        draft, facts = self.draft, self.draft.facts
+        heading = next((s.title for s in draft.sections if s.level and not _GENERIC.match(s.title)), "")
+        first = next((s for s in draft.sections if s.level == 1), None)
+        heading = first.title if first and not _GENERIC.match(first.title) else "" if first else heading
+        heading = heading or self.name.replace("_", " ").capitalize()
+        described = facts.values.get("description", "")
+        meaning = draft.told.get("meaning") or described or f"What to do about: {heading}."
+        impact = draft.told.get("impact", "Not said by the page that this was imported from.")
+        when = draft.told.get("when") or f"Use it for: {heading}."
+        names = ", ".join(step.name for step in self.plans)
+        count = "one change" if len(self.plans) == 1 else f"{len(self.plans)} changes"
+        changes = (
+            f"Nothing by itself. It plans {count} ({names}) and applies at most one, the one that is named, only with "
+            "an approval of exactly that plan."
+            if self.plans
+            else "Nothing."
+        )
+        contact = facts.tables.get("contacts", {}).get("primary", "").removeprefix("slack:")
+        owner = ", ".join(filter(None, (facts.values.get("owner", ""), f"`{contact}`" if contact else "")))
+        sections = {"Meaning": meaning, "Impact": impact, "When": when, "Changes": changes,
+                    "Owner": owner or "not said by the page"}  # fmt: skip
+        told = [f"**{key}.** {_markdown(_sentence(value))}" for key, value in sections.items()]
+        return "\n\n".join((f"# {_markdown(heading)}", *told))
+
+    def _parameters(self) -> str:
+        known = {
+            "service": ("str", "api", "service that this is about"),
+            "environment": ("str", "lab", "where it runs"),
+            "window_minutes": ("int", 60, "minutes of history to read"),
+        }
+        for name, value in ((name, self.draft.literals[name]) for name in _PLACE if name in self.draft.literals):
+            known[name] = ("str", value, f"{name} that the page means")
+        known |= self.draft.parameters
+        if self.plans:
+            names = ", ".join(step.name for step in self.plans)
+            known["change"] = ("str", "", f"the one change to make: {names}; empty makes none")
+            known["approval"] = ("str", "", "file of an approval of exactly one plan; empty plans only")
+        lines = []
+        for name, (kind, default, description) in known.items():
+            line = f"{name}: {kind} = {_literal(default)}  # {' '.join(description.split())}"
+            lines.append(line if len(line) <= WIDTH else line[: WIDTH - 1].rstrip() + "…")
+        return "\n".join(lines)
+
+    def _setup(self) -> str:
+        used = ["Run", *(["actions"] if self.plans else []), "analysis"]
+        start = call("Run.start", [_literal(self.name), "service=service", "environment=environment",
+                                   "minutes=window_minutes"])  # fmt: skip
+        return "\n".join((f"from runbook_lib import {', '.join(used)}", "", f"run = {start[0]}", *start[1:], "run"))
+
+    def _place(self) -> Iterator[Cell]:
+        """Whether catalogue and page mean the same place: a page that went stale must not act elsewhere."""
+        known = [name for name in _PLACE if name in self.draft.literals]
+        checks = [f'analysis.agrees("{name}", run.service.workload.get("{name}"), {name})' for name in known]
+        if checks:
+            yield Cell(self.ids.take("the same place"), "\n".join(call("run.check", checks)), "evidence")
+
+    def _evidence(self) -> Iterator[Cell]:
+        for index, section in enumerate(self.draft.sections):
+            lines = [_check(step) for step in self.draft.steps if step.section == index and step.role == "evidence"]
+            if not lines:
+                continue
+            title = section.title or self.name.replace("_", " ")
+            needs = self.draft.classes[index] == "needs"
+            question = f"Is everything there that “{title}” names?" if needs else f"What does “{title}” show?"
+            yield Cell(self.ids.take(title), f"## {_markdown(question)}\n\n{self._told(index)}".rstrip())
+            yield from self._checks(lines, f"steps of {title}", "evidence")
+
+    def _after(self) -> Iterator[Cell]:
+        steps = [step for step in self.draft.steps if step.role == "verify"]
+        if not steps:
+            return
+        parts = self._parts(steps)
+        yield Cell(self.ids.take("did it help"), "\n\n".join(("## Does it hold now?", *parts)))
+        yield from self._checks([_check(step) for step in steps], "verify", "verify")
+
+    def _parts(self, steps: Sequence[Step]) -> list[str]:
+        """Sections of some steps that no cell shows yet, each under its heading."""
+        new = [index for index in dict.fromkeys(step.section for step in steps) if index not in self.shown]
+        return [f"### {_markdown(self.draft.sections[index].title)}\n\n{self._told(index)}" for index in new]
+
+    def _told(self, index: int) -> str:
+        if index in self.shown:
+            return ""
+        self.shown.add(index)
+        section = self.draft.sections[index]
+        # A heading that has no text of its own would be nowhere else.
+        bare = {one.title for one in self.draft.sections if not one.source.strip()}
+        above = [title for title in section.above if title in bare and title not in self.above]
+        self.above.update(above)
+        lead = f"*{_markdown(' / '.join(above))}*\n\n" if above else ""
+        return lead + _markdown_block(section.source)
+
+    def _checks(self, lines: Sequence[str], title: str, tag: str) -> Iterator[Cell]:
+        most = MOST_LINES - 2
+        for start in range(0, len(lines), most):
+            source = "\n".join(call("run.check", list(lines[start : start + most])))
+            yield Cell(self.ids.take(title), source, tag)
+
+    def _changes(self, plan_id: str, apply_id: str) -> Iterator[Cell]:
+        head = ["## What would change, and how is it undone?"]
+        if self.plans:
+            head.append("At most one of these plans is applied: the one that the parameter `change` names.")
+        yield Cell(self.ids.take("what would change"), "\n\n".join((*head, *self._parts([*self.plans, *self.left]))))
+        groups: list[list[Step]] = []
+        for step in (*self.plans, *self.left):
+            if groups and len(_planned([*groups[-1], step])) <= MOST_LINES:
+                groups[-1].append(step)
+            else:
+                groups.append([step])
+        for number, group in enumerate(groups):
+            name = "more plans" if any(step.plan for step in group) else "by hand"
+            yield Cell(self.ids.take(name) if number else plan_id, "\n".join(_planned(group)), "plan")
+        if self.plans:
+            chosen = ["change", *(f"{step.name}={step.name}_plan" for step in self.plans)]
+            yield self._apply(apply_id, chosen)
+
+    def _apply(self, apply_id: str, chosen: Sequence[str]) -> Cell:
+        inner = f"actions.choose({', '.join(chosen)})"
+        lines = call("run.apply", [inner, "approval=approval"])
+        if any(len(line) > WIDTH for line in lines):
+            lines = ["chosen = actions.choose(", *_filled(chosen), ")", "run.apply(chosen, approval=approval)"]
+        return Cell(apply_id, "\n".join(lines), "action")
+
+    def _rest(self) -> Iterator[Cell]:
+        """What no cell shows yet: facts that went to the catalogue, and prose."""
+        left = []
+        for index, section in enumerate(self.draft.sections):
+            if index not in self.shown and section.source.strip(" \n-"):
+                head = _markdown(section.title) or "Introduction"
+                left.append(f"### {head}\n\n{self._told(index)}")
+        if left:
+            yield Cell(self.ids.take("what else"), "\n\n".join(("## What else does the page say?", *left)))
+
+
+def _check(step: Step) -> str:
+    room = WIDTH - 4 - len(f'analysis.{step.check}("",),') - sum(len(one) + 2 for one in step.arguments)
+    label = " ".join(step.label.replace("`", "").split())
+    quoted = _literal(label)
+    while len(quoted) > max(room, 20):
+        label = label[: -(len(quoted) - max(room, 20)) - 1].rstrip()
+        quoted = _literal(f"{label}…")
+    return f"analysis.{step.check}({', '.join((quoted, *step.arguments))})"
+
+
+def _planned(steps: Sequence[Step]) -> list[str]:
+    lines: list[str] = []
+    for step in (one for one in steps if one.plan):
+        lines += _assigned(f"{step.name}_plan", step.plan)
+    return [*lines, *call("run.check", [_check(step) for step in steps])]
+
+
+def _assigned(name: str, expression: str) -> list[str]:
+    whole = f"{name} = {expression}"
+    if len(whole) <= WIDTH:
+        return [whole]
+    function, _, inside = expression.removesuffix(")").partition("(")
+    arguments = []
+    for argument in _arguments(inside):
+        parts = _pieces(argument, WIDTH - 6)
+        arguments.append("\n".join(parts))
+    return call(f"{name} = {function}", arguments, width=0)
+
+
+def _arguments(inside: str) -> list[str]:
+    """The arguments of a call, split at its own commas."""
+    import ast
+
+    parsed = ast.parse(f"f({inside})", mode="eval").body
+    assert isinstance(parsed, ast.Call)
+    source = f"f({inside})"
+    nodes: list[ast.AST] = [*parsed.args, *parsed.keywords]
+    return [ast.get_source_segment(source, node) or "" for node in nodes]
+
+
+def _pieces(argument: str, width: int) -> list[str]:
+    """A long text as several that Python joins, cut between words."""
+    if len(argument) <= width or not argument.startswith('"'):
+        return [argument]
+    value, parts = json.loads(argument), [""]
+    for word in re.findall(r"\S+\s*", value):
+        if parts[-1] and len(_literal(parts[-1] + word)) > width:
+            parts.append("")
+        parts[-1] += word
+    return [_literal(part) for part in parts]
+
+
+def _filled(words: Sequence[str]) -> list[str]:
+    lines = ["   "]
+    for word in words:
+        if len(lines[-1]) + len(word) + 2 > WIDTH:
+            lines.append("   ")
+        lines[-1] += f" {word},"
+    return lines
+
+
+def _literal(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+
+
+def _sentence(text: str) -> str:
+    text = " ".join(text.split())
+    return text if text.endswith((".", "!", "?", "`", ")")) else f"{text}."
+
+
+def _letters(number: int) -> str:
+    letters = ""
+    while number:
+        number, rest = divmod(number, 26)
+        letters = chr(ord("a") + rest) + letters
+    return letters
+
+
+def _markdown(text: str) -> str:
+    """One line of a page: its angle brackets are text, never a tag; code is left as it is."""
+    parts = re.split(r"(`[^`]*`)", text)
+    return "".join(part if part.startswith("`") else part.replace("<", "&lt;") for part in parts)
+
+
+def _markdown_block(text: str) -> str:
+    """Lines of a page; those of a fenced block stay as they are."""
+    lines, fence = [], ""
+    for line in text.splitlines():
+        mark = re.match(r"\s*(?:[-*+]\s+|\d+[.)]\s+)*(`{3,}|~{3,})", line)
+        if mark and not fence:
+            fence = mark[1]
+        elif mark and mark[1].startswith(fence):
+            fence = ""
+        lines.append(line if fence or mark else _markdown(line))
+    if fence:
+        lines.append(fence)
+    return "\n".join(lines).rstrip()
