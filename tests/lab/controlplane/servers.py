@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import secrets
-import signal
 import socket
 import ssl
 import subprocess
@@ -132,7 +132,10 @@ def start_real(binary: str, directory: Path, *, controllers: bool = True) -> Api
     client, peer, api, manager, scheduler = free_ports(5)
     (directory / "sa.key").write_text(certificate.make("service accounts")[1])
     url = f"https://127.0.0.1:{api}"
-    _write_kubeconfig(directory / "admin.kubeconfig", url, tokens["admin"])
+    authority, key = certificate.make("tests")
+    (directory / "tls.crt").write_text(authority)
+    (directory / "tls.key").write_text(key)
+    _write_kubeconfig(directory / "admin.kubeconfig", url, tokens["admin"], authority)
     processes: list[subprocess.Popen[bytes]] = []
 
     def start(name: str, flags: Mapping[str, object]) -> None:
@@ -155,6 +158,8 @@ def start_real(binary: str, directory: Path, *, controllers: bool = True) -> Api
             "bind-address": "127.0.0.1",
             "advertise-address": "127.0.0.1",
             "secure-port": api,
+            "tls-cert-file": directory / "tls.crt",
+            "tls-private-key-file": directory / "tls.key",
             "cert-dir": directory / "certs",
             "token-auth-file": directory / "tokens.csv",
             "authorization-mode": "RBAC",
@@ -217,22 +222,25 @@ def _wait_ready(server: ApiServer) -> None:
         time.sleep(0.2)
 
 
-def _write_kubeconfig(path: Path, url: str, token: str) -> None:
+def _write_kubeconfig(path: Path, url: str, token: str, authority: str) -> None:
     path.write_text(
         json.dumps(
             {
                 "apiVersion": "v1",
                 "kind": "Config",
                 "current-context": "lab",
-                "clusters": [{"name": "lab", "cluster": {"server": url, "insecure-skip-tls-verify": True}}],
+                "clusters": [
+                    {
+                        "name": "lab",
+                        "cluster": {
+                            "server": url,
+                            "certificate-authority-data": base64.b64encode(authority.encode()).decode(),
+                        },
+                    }
+                ],
                 "users": [{"name": "user", "user": {"token": token}}],
                 "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "user", "namespace": "default"}}],
             }
         )
     )
     path.chmod(0o600)
-
-
-def signal_end(process: subprocess.Popen[bytes]) -> None:
-    """Ask a process to end."""
-    process.send_signal(signal.SIGTERM)
