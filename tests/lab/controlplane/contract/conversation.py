@@ -7,6 +7,7 @@ A case is a list of steps. A step names one verb with its path and may carry:
     accept    ``table`` or a whole Accept header
     user      who asks; the administrator by default
     keep      variables to take from the answer: ``{rv: metadata.resourceVersion}``
+    until     status code to wait for: the real server learns of new roles a moment after they are stored
     quiet     only the status code is compared
 
 ``$ns`` is the case's own namespace; ``$name`` is a kept variable. WATCH reads events until the server ends the watch.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ ACCEPTS = {
     "partial-list": "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json",
 }
 VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE", "WATCH")
+SETTLE_SECONDS = 10.0
 CASES = Path(__file__).parent / "cases"
 VOLATILE = {
     "uid",
@@ -103,7 +106,12 @@ def _step(server: ApiServer, step: dict[str, Any], variables: dict[str, str]) ->
     if "accept" in step:
         headers["accept"] = ACCEPTS.get(step["accept"], step["accept"])
     method = "GET" if verb == "WATCH" else verb
-    response = server.request(method, path, user=step.get("user", "admin"), body=body, headers=headers)
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        response = server.request(method, path, user=step.get("user", "admin"), body=body, headers=headers)
+        if response.status_code == step.get("until", response.status_code) or time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
     answer: dict[str, Any] = {"code": response.status_code}
     if step.get("quiet"):
         assert response.is_success, f"{verb} {path}: {response.status_code} {response.text[:500]}"
