@@ -4,9 +4,24 @@ from runbook_lib.actions.advice import advice
 from runbook_lib.actions.approval import grant, identity
 from runbook_lib.actions.choose import choose
 from runbook_lib.actions.command import command
+from runbook_lib.actions.deploy import deploy
 from runbook_lib.actions.end_backend import end_backend
 from runbook_lib.actions.guarded import apply
 from runbook_lib.actions.propose import bind, propose
+from runbook_lib.actions.rollback import rollback
 from runbook_lib.actions.scale import scale
 
-__all__ = ["advice", "apply", "bind", "choose", "command", "end_backend", "grant", "identity", "propose", "scale"]
+__all__ = [
+    "advice",
+    "apply",
+    "bind",
+    "choose",
+    "command",
+    "deploy",
+    "end_backend",
+    "grant",
+    "identity",
+    "propose",
+    "rollback",
+    "scale",
+]

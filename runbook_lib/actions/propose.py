@@ -7,13 +7,17 @@ from typing import Any, Protocol
 from runbook_lib.actions.advice import advice
 from runbook_lib.actions.command import KIND as COMMAND
 from runbook_lib.actions.command import Command
+from runbook_lib.actions.deploy import KIND as DEPLOY
+from runbook_lib.actions.deploy import Deploy
 from runbook_lib.actions.end_backend import KIND as END_BACKEND
 from runbook_lib.actions.end_backend import EndBackend, end_backend
 from runbook_lib.actions.protocol import Action
+from runbook_lib.actions.rollback import KIND as ROLLBACK
+from runbook_lib.actions.rollback import UNLOCK, Rollback
 from runbook_lib.actions.scale import KIND as SCALE
 from runbook_lib.actions.scale import Scale, scale
 from runbook_lib.errors import UnknownNameError
-from runbook_lib.model import Environment, Finding, Findings, Gap, NoPlan, Plan, Role, Service
+from runbook_lib.model import Environment, Finding, Findings, Gap, NoPlan, Objective, Plan, Role, Service
 
 _ENDS_A_SESSION = ("db.long_query", "db.lock_contention", "db.idle_in_transaction")
 _ADDS_PODS = ("app.cpu_bound", "traffic.surge")
@@ -27,7 +31,14 @@ class Systems(Protocol):
     kubernetes: Any
     postgres: Any
     metrics: Any
+    helm: Any
+    github: Any
+    registry: Any
     tools: Any
+
+    @property
+    def availability(self) -> Objective:
+        """The availability objective."""
 
     @property
     def findings(self) -> Findings:
@@ -70,7 +81,11 @@ def bind(plan: Plan, run: Systems) -> Action:
         return EndBackend(run.postgres)
     if plan.kind == COMMAND:
         return Command(run.tools, run)
-    raise UnknownNameError("kind of action", plan.kind, (SCALE, END_BACKEND, COMMAND))
+    if plan.kind == DEPLOY:
+        return Deploy(run)
+    if plan.kind in {ROLLBACK, UNLOCK}:
+        return Rollback(run)
+    raise UnknownNameError("kind of action", plan.kind, (SCALE, END_BACKEND, COMMAND, DEPLOY, ROLLBACK, UNLOCK))
 
 
 def _for(finding: Finding, run: Systems, replicas: int) -> Plan | NoPlan:

@@ -15,12 +15,15 @@ if TYPE_CHECKING:
     from runbook_lib.analysis.cpu import saturated
     from runbook_lib.analysis.database_state import database
     from runbook_lib.analysis.dependency import dependencies
+    from runbook_lib.analysis.downtime import compared, lost_requests
     from runbook_lib.analysis.error_ratio import errors
     from runbook_lib.analysis.frames import frame
     from runbook_lib.analysis.objective import objective_breached
     from runbook_lib.analysis.pool_use import pool
     from runbook_lib.analysis.probe import health
     from runbook_lib.analysis.release import shifted_after
+    from runbook_lib.analysis.release_gate import release_built, release_commit, release_ready, release_tag
+    from runbook_lib.analysis.rollout import rolled_out
     from runbook_lib.analysis.steps import agrees, answered, below, by_hand, expected, planned
     from runbook_lib.analysis.traffic import driven_by
     from runbook_lib.analysis.verdict import conclude
@@ -33,6 +36,7 @@ __all__ = [
     "below",
     "by_hand",
     "cache",
+    "compared",
     "conclude",
     "database",
     "dependencies",
@@ -41,10 +45,16 @@ __all__ = [
     "expected",
     "frame",
     "health",
+    "lost_requests",
     "objective_breached",
     "planned",
     "pool",
+    "release_built",
+    "release_commit",
+    "release_ready",
+    "release_tag",
     "replicas",
+    "rolled_out",
     "saturated",
     "shifted_after",
     "weigh",
@@ -57,6 +67,7 @@ _HOMES = {
     "below": "steps",
     "by_hand": "steps",
     "cache": "cache_state",
+    "compared": "downtime",
     "conclude": "verdict",
     "database": "database_state",
     "dependencies": "dependency",
@@ -65,10 +76,16 @@ _HOMES = {
     "expected": "steps",
     "frame": "frames",
     "health": "probe",
+    "lost_requests": "downtime",
     "objective_breached": "objective",
     "planned": "steps",
     "pool": "pool_use",
+    "release_built": "release_gate",
+    "release_commit": "release_gate",
+    "release_ready": "release_gate",
+    "release_tag": "release_gate",
     "replicas": "workload",
+    "rolled_out": "rollout",
     "saturated": "cpu",
     "shifted_after": "release",
     "weigh": "weighing",

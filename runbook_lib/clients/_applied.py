@@ -34,9 +34,9 @@ def preview(server: ApiServer, manifest: str, release: str, namespace: str, reda
         redactor: takes known and likely secrets out of the difference.
 
     Returns:
-        ``{manifest, objects, changed, diff, conflicts}``: the manifest's digest, the number of objects and of those
-        that would change, a unified diff, and ``{object, field, manager, live, wanted}`` of every field that another
-        manager holds with another value.
+        ``{manifest, objects, images, changed, diff, conflicts}``: the manifest's digest, the number of objects and of
+        those that would change, the images of its pods, a unified diff, and ``{object, field, manager, live, wanted}``
+        of every field that another manager holds with another value.
 
     Raises:
         SourceError: the cluster refuses an object, or does not answer.
@@ -60,6 +60,7 @@ def preview(server: ApiServer, manifest: str, release: str, namespace: str, reda
     return {
         "manifest": digest(objects),
         "objects": len(objects),
+        "images": sorted({image for one in objects for image in _images(one)}),
         "changed": changed,
         "diff": redactor.text("\n".join(lines)),
         "conflicts": redactor.data(conflicts),
@@ -73,6 +74,12 @@ def _owned(one: Mapping[str, Any], release: str, namespace: str) -> dict[str, An
     ours = {"meta.helm.sh/release-name": release, "meta.helm.sh/release-namespace": namespace}
     meta["annotations"] = {**(meta.get("annotations") or {}), **ours}
     return {**one, "metadata": meta}
+
+
+def _images(one: Mapping[str, Any]) -> Iterator[str]:
+    template = (one.get("spec") or {}).get("template") or {}
+    for container in (template.get("spec") or {}).get("containers") or ():
+        yield str(container.get("image", ""))
 
 
 def _paths(server: ApiServer, objects: Sequence[Mapping[str, Any]], namespace: str) -> Iterator[str]:

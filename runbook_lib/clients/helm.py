@@ -67,7 +67,7 @@ class HelmClient(SourceClient):
             revision: the revision to return to; 0 for an upgrade.
 
         Returns:
-            Document ``{manifest, objects, changed, diff, conflicts}``; see ``_applied.preview``.
+            Document ``{manifest, objects, images, changed, diff, conflicts}``; see ``_applied.preview``.
         """
         asked: dict[str, Scalar] = {"values": canonical(dict(values or {})).decode(), "revision": revision}
         return self._ask("preview", self._fetch_preview, parameters=asked)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,6 +24,8 @@ from runbook_lib.model.times import parse_rfc3339, utc_now
 
 #: A sample older than this says nothing about now; metrics-server measures every 15 s.
 USAGE_MAX_AGE_SECONDS = 60.0
+#: Between two readings of a rollout, seconds.
+_WATCH_SECONDS = 1.0
 _JSON_PATCH = "application/json-patch+json"
 
 
@@ -41,6 +44,20 @@ class KubernetesClient(SourceClient):
         """Table of the revisions, newest last; ``started_at`` in epoch seconds."""
         return self._ask("rollouts", self._fetch_rollouts)
 
+    def rollout(
+        self, settled: Callable[[Mapping[str, Any]], bool] = lambda _: True, *, within_seconds: float = 0.0
+    ) -> Evidence | Gap:
+        """Watch the rollout until it is settled or the time is over.
+
+        Args:
+            settled: judges one reading: complete, or beyond hope.
+            within_seconds: how long to watch, seconds; 0 reads once.
+
+        Returns:
+            Document ``{deployment, pods, endpoints, waited_seconds, restarts_before, steps}`` of the last reading.
+        """
+        return self._ask("rollout", lambda _: self._answer(self._watch(settled, within_seconds)))
+
     def pods(self) -> Evidence | Gap:
         """Table of the pods, oldest first; times in epoch seconds, cores and bytes."""
         return self._ask("pods", lambda _: self._answer(objects.pods(self._pods(self._deployment()), self._container)))
@@ -55,7 +72,7 @@ class KubernetesClient(SourceClient):
 
     def endpoints(self) -> Evidence | Gap:
         """Table ``address, pod, ready, serving, terminating`` behind the service."""
-        return self._ask("endpoints", self._fetch_endpoints)
+        return self._ask("endpoints", lambda _: self._answer(self._endpoints()))
 
     def horizontal_autoscaler(self) -> Evidence | Gap:
         """Document ``{found, minimum, maximum, current, desired, limited, metadata}`` of its autoscaler."""
@@ -231,6 +248,31 @@ class KubernetesClient(SourceClient):
     def _pods(self, found: Mapping[str, Any]) -> list[dict[str, Any]]:
         return self._list("api", "v1", "pods", labelSelector=objects.selector(found["spec"]["selector"]))
 
+    def _watch(self, settled: Callable[[Mapping[str, Any]], bool], within_seconds: float) -> dict[str, Any]:
+        began, steps, before = time.monotonic(), list[dict[str, Any]](), dict[str, Any]()
+        while True:
+            found = self._deployment()
+            pods = objects.pods(self._pods(found), self._container).records()
+            endpoints = self._endpoints().records()
+            document = objects.deployment(found)
+            before = before or {str(pod["name"]): pod["restarts"] for pod in pods}
+            step = {name: document[name] for name in ("total", "updated", "available")}
+            step["ready_endpoints"] = sum(bool(one["ready"]) for one in endpoints)
+            if not steps or {**steps[-1], "at": 0} != {**step, "at": 0}:
+                steps.append({**step, "at": utc_now().timestamp()})
+            waited = time.monotonic() - began
+            reading = {
+                "deployment": document,
+                "pods": pods,
+                "endpoints": endpoints,
+                "waited_seconds": round(waited, 3),
+                "restarts_before": before,
+                "steps": steps,
+            }
+            if waited >= within_seconds or settled(reading):
+                return reading
+            time.sleep(min(_WATCH_SECONDS, within_seconds - waited))
+
     def _fetch_rollouts(self, question: Question) -> Answer:
         found = self._deployment()
         labels = objects.selector(found["spec"]["selector"])
@@ -266,7 +308,7 @@ class KubernetesClient(SourceClient):
         name, start, end = self._of_workload("deployment"), window.start.timestamp(), window.end.timestamp()
         return self._answer(objects.events(found, name, start, end))
 
-    def _fetch_endpoints(self, question: Question) -> Answer:
+    def _endpoints(self) -> Table:
         service = self.workload.get("kubernetes_service") or self.workload.get("selector", {}).get("service", "")
         labels = f"kubernetes.io/service-name={service}"
         found = self._list("apis", "discovery.k8s.io", "v1", "endpointslices", labelSelector=labels)
@@ -284,7 +326,7 @@ class KubernetesClient(SourceClient):
             for each in found
             for one in each.get("endpoints") or ()
         ]
-        return self._answer(Table(("address", "pod", "ready", "serving", "terminating"), tuple(sorted(rows))))
+        return Table(("address", "pod", "ready", "serving", "terminating"), tuple(sorted(rows)))
 
     def _fetch_autoscaler(self, question: Question) -> Answer:
         name = self._of_workload("deployment")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from runbook_lib.clients._http import Http, Reply, bearer
 from runbook_lib.clients._retry import Deadline
 from runbook_lib.clients._source import SourceClient
-from runbook_lib.clients._tape import Answer, Question
+from runbook_lib.clients._tape import Answer, LiveTape, Question
+from runbook_lib.clients.open_loop import OpenLoop
 from runbook_lib.errors import SourceError
 from runbook_lib.model import Evidence, Gap
 from runbook_lib.model.times import utc_now
+from runbook_lib.secrets import Secret
 
 #: What a healthy service may say; the seed's runbook expects "healthy", others say "ok", "pass" or "up".
 HEALTHY_WORDS = frozenset({"healthy", "ok", "pass", "up"})
@@ -37,6 +40,30 @@ class HttpProbe(SourceClient):
         return self._ask(
             "status", self._fetch_status, parameters={"attempts": attempts}, text=self._text("status_path")
         )
+
+    def open_loop(self, per_second: float) -> Callable[[], Evidence | Gap]:
+        """Begin to ask for the service's status at a fixed rate; see ``open_loop.OpenLoop``.
+
+        Args:
+            per_second: requests per second; an outage shorter than one over it cannot be seen.
+
+        Returns:
+            A function that ends it and gives a table with a row for each request. Replayed, nothing is sent.
+        """
+        text = self._text("status_path")
+        probe: OpenLoop | None = None
+        if isinstance(self.tape, LiveTape) and self.endpoint is not None:
+            token = bearer(self._secret("token"))
+            headers = {name: v.reveal() if isinstance(v, Secret) else v for name, v in token.items()}
+            url = self._setting("url").rstrip("/") + text(None, None).removeprefix("GET ")
+            probe = OpenLoop(url, headers, per_second=per_second)
+            probe.start()
+
+        def fetch(_: Question) -> Answer:
+            assert probe is not None  # a tape that fetches is live
+            return Answer(probe.stop())
+
+        return lambda: self._ask("open_loop", fetch, parameters={"per_second": per_second}, text=text)
 
     def _text(self, setting: str) -> Any:
         path = str(self.workload.get(setting) or {"health_path": "/health", "status_path": "/status"}[setting])

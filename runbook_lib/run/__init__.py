@@ -6,6 +6,7 @@ import atexit
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from runbook_lib import actions, analysis, catalog
@@ -34,6 +35,7 @@ from runbook_lib.run import opening
 from runbook_lib.run.attach import Surroundings, current_cell, surroundings
 from runbook_lib.run.header import Closing, Header
 from runbook_lib.run.preflight import preflight
+from runbook_lib.run.releases import Releases
 from runbook_lib.run.systems import CLIENTS, Systems
 from runbook_lib.run.verify import verify
 
@@ -41,11 +43,13 @@ if TYPE_CHECKING:
     from runbook_lib.clients.datadog import DatadogClient
     from runbook_lib.clients.github import GitHubClient
     from runbook_lib.clients.grafana import GrafanaClient
+    from runbook_lib.clients.helm import HelmClient
     from runbook_lib.clients.kubernetes import KubernetesClient
     from runbook_lib.clients.postgres import PostgresClient
     from runbook_lib.clients.probe import HttpProbe
     from runbook_lib.clients.prometheus import PrometheusClient
     from runbook_lib.clients.redis import RedisClient
+    from runbook_lib.clients.registry import RegistryClient
     from runbook_lib.clients.tools import ToolsClient
 
 #: How many systems are asked at once.
@@ -72,6 +76,8 @@ class Run:
     grafana: GrafanaClient
     datadog: DatadogClient
     github: GitHubClient
+    helm: HelmClient
+    registry: RegistryClient
     service_probe: HttpProbe
     tools: ToolsClient
 
@@ -246,9 +252,24 @@ class Run:
             result, _ = verify(
                 after, against, self.objective, changed_at=self._changed_at, within_seconds=within_seconds
             )
-        self._verification = result
-        self._journal("verification", result.to_json())
-        return result
+        return self.conclude(result)
+
+    @property
+    def changed_at(self) -> datetime | None:
+        """When this run sent the request that changed something; None when it changed nothing."""
+        effects = {OutcomeStatus.APPLIED, OutcomeStatus.FAILED, OutcomeStatus.UNKNOWN}
+        return self._changed_at if any(one.status in effects for one in self._outcomes) else None
+
+    @cached_property
+    def releases(self) -> Releases:
+        """What this run does around a change of a release."""
+        return Releases(self, self._around, self._opened.record.path.parents[3], self._journal)
+
+    def conclude(self, verification: Verification) -> Verification:
+        """Take a verification that was made of several readings as this run's own."""
+        self._verification = verification
+        self._journal("verification", verification.to_json())
+        return verification
 
     def close(self) -> Closing:
         """End the run: write the verdict down; without a runner, also seal the record."""

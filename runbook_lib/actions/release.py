@@ -1,0 +1,79 @@
+"""What deploying and rolling back a Helm release have in common: permissions, fields that others hold, reading back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from runbook_lib.model import Evidence, Gap, GuardResult
+
+if TYPE_CHECKING:
+    from runbook_lib.actions.propose import Systems
+    from runbook_lib.model import Check
+
+#: What a new revision and its way back need, by the API server's audit log (real-parts, section 4).
+VERBS = (
+    ("list", "", "secrets", ""),
+    ("create", "", "secrets", ""),
+    ("update", "", "secrets", ""),
+    ("get", "apps", "deployments", ""),
+    ("patch", "apps", "deployments", ""),
+)
+#: How long Helm itself may take, seconds; it does not wait for pods.
+HELM_SECONDS = 120.0
+
+Conflict = Mapping[str, Any]
+
+
+def target(run: Systems) -> str:
+    """Name of the release as a plan's target."""
+    return f"{run.service.workload.get('namespace', 'default')}/release/{run.service.workload.get('release', '')}"
+
+
+def image_of(run: Systems, deployment: Evidence) -> str:
+    """The image that the service's container asks for now."""
+    images = deployment.document["images"]
+    return str(images.get(run.service.workload.get("container", ""), next(iter(images.values()), "")))
+
+
+def held(conflicts: Iterable[Conflict]) -> tuple[str, ...]:
+    """One sentence for each field that another manager holds with another value."""
+    return tuple(
+        f"{one['object']} {one['field']} is held by {one['manager']}: {one['live']} now, {one['wanted']} wanted"
+        for one in conflicts
+    )
+
+
+def permissions(run: Systems) -> Iterator[GuardResult]:
+    """Whether the cluster lets us make a revision, and another one for the way back."""
+    missing, unread = [], []
+    for verb, group, resource, subresource in VERBS:
+        found = run.kubernetes.can(verb, group=group, resource=resource, subresource=subresource)
+        if isinstance(found, Gap):
+            unread.append(f"{verb} {resource}: {found.reason}")
+        elif not found.document.get("allowed"):
+            missing.append(f"{verb} {resource}")
+    reason = "; ".join(unread) or (f"denied: {', '.join(missing)}" if missing else "allowed")
+    yield GuardResult("may change the release, for the do and the undo", not missing and not unread, reason)
+
+
+def from_check(check: Check) -> GuardResult:
+    """A check as a guard: what is not known does not pass."""
+    return GuardResult(check.name, str(check.status) == "passed", check.observed)
+
+
+def read_back(run: Systems) -> dict[str, Any]:
+    """The newest revision, and what the deployment asks for and has ready."""
+    history, found = run.helm.history(), run.kubernetes.deployment()
+    result: dict[str, Any] = {}
+    if isinstance(history, Evidence):
+        row = history.table.records()[-1]
+        result = {key: row[key] for key in ("revision", "status", "description")}
+    if isinstance(found, Evidence):
+        status = found.document.get("status", {})
+        result |= {
+            "image": image_of(run, found),
+            "replicas": found.document["replicas"],
+            "ready": status.get("readyReplicas", 0),
+        }
+    return result or {"unreadable": getattr(history, "reason", "")}

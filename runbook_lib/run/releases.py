@@ -1,0 +1,241 @@
+"""What a run does around a change of a release: probe, watch, conclude, and remember which revision was good."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runbook_lib import actions
+from runbook_lib.analysis.downtime import compared, lost_requests
+from runbook_lib.analysis.rollout import ANSWERS_PER_POD, rolled_out, settled
+from runbook_lib.errors import RecordError
+from runbook_lib.model import Check, Checks, CheckStatus, Evidence, Findings, Gap, NoPlan, Plan, Verification
+from runbook_lib.record.archive import Archive
+from runbook_lib.record.record import Record
+from runbook_lib.record.status import Status
+
+if TYPE_CHECKING:
+    from runbook_lib.run import Run
+    from runbook_lib.run.attach import Surroundings
+
+#: ``what`` of the note that calls a revision good.
+GOOD = "good_revision"
+#: How many records are searched for good revisions, newest first.
+_SEARCHED = 200
+_MOST_ANSWERS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Probing:
+    """An open-loop probe that runs until it is stopped.
+
+    Args:
+        per_second: requests per second; 0 when nothing is going to be changed and so nothing is asked.
+        end: ends the probe and gives what it saw.
+    """
+
+    per_second: float
+    end: Callable[[], Evidence | Gap] | None
+
+    def stop(self, after_seconds: float = 0.0) -> Evidence | Gap | None:
+        """End the probe.
+
+        Args:
+            after_seconds: how long it still asks before, seconds: what follows a rollout belongs to it.
+
+        Returns:
+            A row for each request; None when nothing was asked.
+        """
+        if self.end is None:
+            return None
+        time.sleep(after_seconds)
+        return self.end()
+
+    def __str__(self) -> str:
+        if self.end is None:
+            return "no probe: nothing is going to be changed"
+        return f"probing the service {self.per_second:g} times a second, from before the change until after it"
+
+    __repr__ = __str__
+
+
+class Releases:
+    """The steps around a change of the run's release.
+
+    Args:
+        run: the run.
+        around: what the run was told.
+        archive: folder of the archive that the run's record goes to.
+        journal: writes one event.
+    """
+
+    def __init__(
+        self, run: Run, around: Surroundings, archive: Path, journal: Callable[[str, Mapping[str, Any]], None]
+    ) -> None:
+        self._run, self._around, self._archive, self._journal = run, around, archive, journal
+
+    def probe(
+        self, plan: Plan | NoPlan, *, approval: str = "", per_second: float = 50.0, before_seconds: float = 10.0
+    ) -> Probing:
+        """Ask the service at a fixed rate from before a change on; see ``clients.open_loop``.
+
+        Args:
+            plan: what is going to be applied; without a plan that may be applied nothing is asked.
+            approval: path of its approval.
+            per_second: requests per second; an outage shorter than one over it cannot be seen.
+            before_seconds: how long it asks before this returns, seconds.
+        """
+        free = self._run.environment.approval.get(getattr(plan, "kind", ""), "") == "none"
+        acts = self._around.apply and isinstance(plan, Plan) and bool(approval or self._around.approval or free)
+        probing = Probing(per_second, self._run.service_probe.open_loop(per_second) if acts else None)
+        if acts:
+            time.sleep(before_seconds)
+        return probing
+
+    def watch(self, plan: Plan | NoPlan, *, within_seconds: float = 300) -> Evidence | Gap:
+        """Watch the rollout that a plan began until it is complete or beyond hope; read it once without a change.
+
+        Args:
+            plan: what was applied.
+            within_seconds: how long to watch, seconds.
+        """
+        image = self._image(plan)
+        seconds = within_seconds if self._run.changed_at else 0.0
+        return self._run.kubernetes.rollout(lambda reading: settled(reading, image), within_seconds=seconds)
+
+    def check(self, plan: Plan | NoPlan, rollout: Evidence | Gap) -> Checks:
+        """Hold the rollout of a plan against the complete rule, with answers of the service, and write it down.
+
+        Args:
+            plan: what was applied.
+            rollout: what ``watch`` gave.
+
+        Returns:
+            A check for each clause; none when this run changed nothing.
+        """
+        if self._run.changed_at is None or not isinstance(plan, Plan):
+            return Checks(())
+        image = self._image(plan)
+        checks = rolled_out(
+            rollout,
+            self.answers(rollout),
+            image=image,
+            digest=str(plan.after.get("digest", "")),
+            version=image.rpartition(":")[2],
+        )
+        self._run.check(checks)
+        return checks
+
+    def answers(self, rollout: Evidence | Gap) -> Evidence | Gap:
+        """Ask the service's status page three times for each pod, ten times at least."""
+        replicas = rollout.document["deployment"]["replicas"] if isinstance(rollout, Evidence) else 1
+        return self._run.service_probe.status(attempts=min(_MOST_ANSWERS, max(10, ANSWERS_PER_POD * replicas)))
+
+    def lost(self, probe: Evidence | Gap | None, rollout: Evidence | Gap) -> Findings:
+        """Note what an open-loop probe saw: requests lost, and the latency after the change against that before.
+
+        Args:
+            probe: what ``Probing.stop`` gave.
+            rollout: what ``watch`` gave.
+        """
+        changed, complete = self._run.changed_at, rollout.read_at
+        if probe is None or changed is None:
+            return self._run.note()
+        return self._run.note(
+            lost_requests(probe, changed_at=changed), compared(probe, changed_at=changed, complete_at=complete)
+        )
+
+    def conclude(self, checks: Checks, latency: Verification) -> Verification:
+        """One verification of a release from checks and the objective; remembers its revision when all is well.
+
+        Args:
+            checks: what was checked; they must have been written down.
+            latency: what ``Run.verify`` gave.
+        """
+        result = self._run.conclude(verdict_of(checks, latency))
+        well = result.status == "held" or (result.status == "not_needed" and checks.passed)
+        history = self._run.helm.history() if well else None
+        if isinstance(history, Evidence):
+            newest = history.table.records()[-1]
+            if newest["status"] == "deployed":
+                self._journal("note", {**self._name, "what": GOOD, "revision": newest["revision"]})
+        return result
+
+    def good(self) -> tuple[int, ...]:
+        """Revisions of the release that sealed records of this archive call good, newest record first."""
+        return good_revisions(self._archive, self._name)
+
+    def offer(self, plan: Plan | NoPlan) -> Plan | NoPlan:
+        """Write a plan down that a person may approve and another run carries out, such as the way back."""
+        if isinstance(plan, Plan):
+            self._journal("plan", plan.to_json())
+            self._journal("approval.asked", {"plan": plan.digest, "reason": "offered; this run does not apply it"})
+        return plan
+
+    def way_back(self, verification: Verification) -> Plan | NoPlan:
+        """The plan to return to the last good revision when a release is not as it should be, offered for approval.
+
+        Args:
+            verification: what ``conclude`` gave.
+        """
+        if self._run.changed_at is None:
+            return NoPlan("nothing was changed")
+        if verification.status == "held":
+            return NoPlan("the release is as it should be")
+        return self.offer(actions.rollback(self._run, good=self.good()))
+
+    def _image(self, plan: Plan | NoPlan) -> str:
+        return str(plan.after.get("image", "")) if isinstance(plan, Plan) else ""
+
+    @property
+    def _name(self) -> dict[str, str]:
+        run = self._run
+        name = str(run.service.workload.get("release", ""))
+        return {"service": run.service.name, "environment": run.environment.name, "release": name}
+
+
+def verdict_of(checks: Checks, latency: Verification) -> Verification:
+    """One verification from the checks after a change and from the objective, read again.
+
+    It holds only when both do; an objective that cannot be told leaves it unknown.
+    """
+    failed, unknown = checks.having(CheckStatus.FAILED), checks.having(CheckStatus.UNKNOWN)
+    if failed:
+        return Verification("not_held", "; ".join(_told(check) for check in failed), latency.before, latency.after)
+    if not len(checks) and latency.status == "not_needed":
+        return latency
+    if unknown or not len(checks):
+        told = "; ".join(_told(check) for check in unknown) or "nothing was checked"
+        return Verification("unknown", told, latency.before, latency.after)
+    passed = f"{len(checks)} checks passed; {latency.sentence}"
+    return Verification(latency.status, passed, latency.before, latency.after, latency.evidence)
+
+
+def _told(check: Check) -> str:
+    return f"{check.name}: {check.observed}"
+
+
+def good_revisions(archive: Path, release: Mapping[str, str]) -> tuple[int, ...]:
+    """Revisions of a release that sealed records of an archive call good, newest record first.
+
+    Args:
+        archive: folder of the archive.
+        release: ``service``, ``environment`` and ``release``.
+    """
+    wanted = {**release, "what": GOOD}
+    named = {key: release[key] for key in ("service", "environment")}
+    found: dict[int, None] = {}
+    for entry in Archive(archive).entries(limit=_SEARCHED, **named):
+        if entry.status not in {Status.SUCCEEDED, Status.ATTENTION}:
+            continue
+        try:
+            events = Record.read(entry.path).events
+        except RecordError:
+            continue  # a record that cannot be read calls nothing good
+        for event in events:
+            if event.kind == "note" and wanted.items() <= event.data.items():
+                found[int(event.data["revision"])] = None
+    return tuple(found)
