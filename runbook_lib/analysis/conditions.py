@@ -99,5 +99,7 @@ OUTSIDE = Condition(
     "neither processor time nor errors of the service's own changed",
     lambda _r, _v, s: not s.has("app.cpu_bound", "app.errors", "app.crash_loop"),
 )
+OWN = Condition("the session is the service's own", lambda _r, v, _s: bool(v.subject.get("own", False)))
+OTHERS = Condition("the session is not the service's own", lambda r, _v, _s: not r.subject.get("own", False))
 UNREADY = Condition("the pods run, but are not ready", lambda _r, v, _s: bool(v.subject.get("unready", False)))
 ABSENT = Condition("the pods are not there", lambda r, _v, _s: not r.subject.get("unready", False))

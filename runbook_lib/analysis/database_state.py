@@ -8,7 +8,14 @@ from typing import Any
 
 from runbook_lib.analysis.claims import Given, found, has_no_room, ruled_out, untold
 from runbook_lib.analysis.locks import Waits, lock_contention, waits_of
-from runbook_lib.analysis.sessions import Session, idle_transactions, long_statements, sessions_of, working_sessions
+from runbook_lib.analysis.sessions import (
+    Session,
+    idle_transactions,
+    long_statements,
+    own_application,
+    sessions_of,
+    working_sessions,
+)
 from runbook_lib.analysis.statements import crowded_statement, slow_statement
 from runbook_lib.analysis.thresholds import THRESHOLDS
 from runbook_lib.model import Evidence, Finding, Gap, Quantity, Severity
@@ -44,7 +51,7 @@ def database(
     if isinstance(blocking, Gap):
         findings.append(untold("who waits for locks", blocking))
     elif blocking is not None:
-        findings.extend(lock_contention(blocking, waits))
+        findings.extend(lock_contention(blocking, waits, own_application(sessions)))
     if isinstance(statements, Gap):
         findings.append(untold("which statement takes the database's time", statements))
     elif statements is not None:
@@ -63,7 +70,8 @@ def _from_sessions(activity: Evidence | Gap, sessions: list[Session], waits: Wai
     crowd = None if waits.blockers else crowded_statement(activity, working, tables)
     of_crowd = crowd.subject["sessions"] if crowd else ()
     findings.extend([crowd] if crowd else [])
-    return [*findings, *long_statements(activity, [one for one in working if one.pid not in of_crowd])]
+    others = [one for one in working if one.pid not in of_crowd]
+    return [*findings, *long_statements(activity, others, own_application(sessions))]
 
 
 def _refused(*given: Given) -> Finding | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from runbook_lib.analysis.claims import Given, found, has_samples, ruled_out, untold
 from runbook_lib.analysis.shifts import Shift, last_rise
-from runbook_lib.analysis.signals import Points, by_label, combined, end_epoch, is_fresh, recent_level
+from runbook_lib.analysis.signals import Points, by_label, combined, end_epoch, is_fresh, recent_level, worst
 from runbook_lib.analysis.thresholds import THRESHOLDS
-from runbook_lib.model import Evidence, Finding, Gap, Quantity, Role, Severity
+from runbook_lib.model import Evidence, Finding, Gap, Quantity, Role, Series, Severity
 from runbook_lib.model.times import clock
 from runbook_lib.model.units import format_value
 
@@ -32,7 +33,12 @@ class _Line:
 
 
 def dependencies(
-    latency: Evidence | Gap, errors: Evidence | Gap, *, traffic: Given = None, objective_seconds: float = 0.2
+    latency: Evidence | Gap,
+    errors: Evidence | Gap,
+    *,
+    traffic: Given = None,
+    objective_seconds: float = 0.2,
+    service_latency: Given = None,
 ) -> tuple[Finding, ...]:
     """Hold each dependency's latency and errors against its own past and against the objective.
 
@@ -41,13 +47,16 @@ def dependencies(
         errors: failed calls per second by dependency over time.
         traffic: requests per second of the service, which the errors are held against.
         objective_seconds: the service's own latency objective, seconds.
+        service_latency: the service's own latency quantile over time, seconds; with it, a dependency that accounts
+            for little of it is not accused.
 
     Returns:
         ``dependency.slow`` for each dependency that takes half of the objective or more, three times its own earlier
         level, and stands out from the others; ``dependency.slow``, ``db.unreachable`` or ``redis.unreachable`` for
         one whose calls fail; else ruled out. ``subject`` names the ``dependency``.
     """
-    return (*_slow(latency, objective_seconds), *_failing(errors, traffic))
+    share = THRESHOLDS["latency_share"].value * (_level(service_latency, worst) or 0.0)
+    return (*_slow(latency, objective_seconds, share), *_failing(errors, traffic))
 
 
 def kind_of(dependency: str) -> str:
@@ -56,7 +65,7 @@ def kind_of(dependency: str) -> str:
     return "database" if name in DATABASES else "cache" if name in CACHES else "other"
 
 
-def _slow(latency: Evidence | Gap, objective_seconds: float) -> list[Finding]:
+def _slow(latency: Evidence | Gap, objective_seconds: float, least_seconds: float) -> list[Finding]:
     if isinstance(latency, Gap) or not has_samples(latency):
         return [untold(_QUESTION, latency)]
     now = end_epoch(latency)
@@ -67,17 +76,21 @@ def _slow(latency: Evidence | Gap, objective_seconds: float) -> list[Finding]:
     ]
     if not lines:
         return [untold(_QUESTION, latency, "no dependency was called lately")]
-    return [_judge(latency, line, [one for one in lines if one is not line], objective_seconds) for line in lines]
+    limit = max(objective_seconds * THRESHOLDS["dependency_share"].value, least_seconds)
+    # Without a past to compare with, only a call that takes the whole objective by itself is slow.
+    whole = max(limit, objective_seconds)
+    return [
+        _judge(latency, line, [one for one in lines if one is not line], limit if line.shift else whole)
+        for line in lines
+    ]
 
 
-def _judge(latency: Evidence, line: _Line, others: list[_Line], objective_seconds: float) -> Finding:
-    limit = objective_seconds * THRESHOLDS["dependency_share"].value
+def _judge(latency: Evidence, line: _Line, others: list[_Line], limit: float) -> Finding:
     factor = THRESHOLDS["dependency_factor"].value
     observed = Quantity(line.level, "s")
     before = f", from {format_value(line.shift.before, 's')}" if line.shift else ""
     title = f"calls to {line.name} take {format_value(line.level, 's')}{before}"
-    # Without a past to compare with, only a call that takes the whole objective by itself is slow.
-    if line.level < (limit if line.shift else objective_seconds) or (line.shift is not None and line.factor < factor):
+    if line.level < limit or (line.shift is not None and line.factor < factor):
         return ruled_out("dependency.slow", title, latency, observed=observed, limit="dependency_share")
     # A service that is short of processor time measures every call as slow: one cause, seen from inside. A real
     # culprit stands out against the calls that nothing is wrong with.
@@ -121,8 +134,8 @@ def _failing(errors: Evidence | Gap, traffic: Given) -> list[Finding]:
     ]
 
 
-def _level(traffic: Given) -> float | None:
-    return recent_level(combined(traffic.series)) if isinstance(traffic, Evidence) else None
+def _level(given: Given, line: Callable[[Iterable[Series]], Points] = combined) -> float | None:
+    return recent_level(line(given.series)) if isinstance(given, Evidence) else None
 
 
 def _judge_errors(errors: Evidence, name: str, points: Points, requests: float | None) -> Finding:

@@ -62,12 +62,13 @@ def waits_of(blocking: Evidence) -> Waits:
     return Waits(roots, {root: tuple(sorted(pids)) for root, pids in sorted(victims.items())}, longest)
 
 
-def lock_contention(blocking: Evidence, waits: Waits) -> list[Finding]:
+def lock_contention(blocking: Evidence, waits: Waits, own: str = "") -> list[Finding]:
     """``db.lock_contention`` for the root that most sessions wait for, or what rules it out.
 
     Args:
         blocking: the evidence that findings cite.
         waits: what it holds.
+        own: the application that is the service itself.
     """
     blockers = waits.blockers
     if not blockers:
@@ -91,7 +92,7 @@ def lock_contention(blocking: Evidence, waits: Waits) -> list[Finding]:
             limit="lock_wait_seconds",
             since=_since(blocking, waited),
             confidence=0.9,
-            subject={**_subject(root, waits.roots[root]), "victims": list(pids)},
+            subject={**_subject(root, waits.roots[root], own), "victims": list(pids)},
         )
     ]
 
@@ -107,9 +108,10 @@ def _who(pid: int, row: Mapping[str, Scalar]) -> str:
     )
 
 
-def _subject(pid: int, row: Mapping[str, Scalar]) -> dict[str, Scalar]:
+def _subject(pid: int, row: Mapping[str, Scalar], own: str) -> dict[str, Scalar]:
     keys = ("backend_start", "xact_start", "user", "application")
-    return {"pid": pid, **{key: row[f"root_{key}"] for key in keys if row.get(f"root_{key}") is not None}}
+    named = {key: row[f"root_{key}"] for key in keys if row.get(f"root_{key}") is not None}
+    return {"pid": pid, **named, "own": bool(own) and named.get("application") == own}
 
 
 def _since(blocking: Evidence, waited: float) -> datetime | None:

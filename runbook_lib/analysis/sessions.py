@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -52,10 +53,11 @@ class Session:
         """The start of its statement, literals already taken out by the client."""
         return shortened(self.row.get("query"))
 
-    def subject(self) -> dict[str, Any]:
-        """What a plan needs to end exactly this session and no other."""
+    def subject(self, own: str = "") -> dict[str, Any]:
+        """What a plan needs to end exactly this session and no other, and whether it is the service's ``own``."""
         keys = ("pid", "backend_start", "xact_start", "user", "application", "query_id", "database")
-        return {key: self.row[key] for key in keys if self.row.get(key) is not None}
+        named = {key: self.row[key] for key in keys if self.row.get(key) is not None}
+        return {**named, "own": bool(own) and self.application == own}
 
 
 def shortened(statement: Scalar) -> str:
@@ -93,17 +95,25 @@ def _seconds(value: Scalar) -> float:
     return float(value) if isinstance(value, int | float) else math.nan
 
 
+def own_application(sessions: list[Session]) -> str:
+    """What the service calls itself: the application with most sessions, as it keeps a pool; empty when unclear."""
+    counts = Counter(one.application for one in sessions if one.application).most_common(2)
+    clear = len(counts) == 1 or (len(counts) > 1 and counts[0][1] > counts[1][1])
+    return counts[0][0] if clear else ""
+
+
 def working_sessions(sessions: list[Session], blocked: frozenset[int]) -> list[Session]:
     """Sessions that run a statement and wait for no lock; those that wait are victims, not causes."""
     return [one for one in sessions if one.state == "active" and one.waits_for != "Lock" and one.pid not in blocked]
 
 
-def long_statements(activity: Evidence, working: list[Session]) -> list[Finding]:
+def long_statements(activity: Evidence, working: list[Session], own: str = "") -> list[Finding]:
     """``db.long_query`` for the longest statement that works, or what rules it out.
 
     Args:
         activity: the evidence that findings cite.
         working: sessions that run a statement and wait for no lock.
+        own: the application that is the service itself.
     """
     limit = THRESHOLDS["active_seconds"].value
     ages = {one.pid: one.statement_seconds for one in working if math.isfinite(one.statement_seconds)}
@@ -124,7 +134,7 @@ def long_statements(activity: Evidence, working: list[Session]) -> list[Finding]
             limit="active_seconds",
             since=_ago(activity, ages[worst.pid]),
             confidence=0.8,
-            subject={**worst.subject(), "sessions": [one.pid for one in long]},
+            subject={**worst.subject(own), "sessions": [one.pid for one in long]},
         )
     ]
 
@@ -150,6 +160,7 @@ def idle_transactions(activity: Evidence, sessions: list[Session], blockers: Map
     guilty.sort(key=lambda one: (-blockers.get(one.pid, 0), -ages.get(one.pid, 0.0), one.pid))
     worst, age = guilty[0], ages.get(guilty[0].pid, 0.0)
     victims = blockers.get(worst.pid, 0)
+    own = own_application(sessions)
     harm = f" and blocks {victims} other sessions" if victims else ""
     more = f"; {len(guilty) - 1} more sessions do the same" if len(guilty) > 1 else ""
     held = worst.transaction_seconds if math.isfinite(worst.transaction_seconds) else age
@@ -163,7 +174,11 @@ def idle_transactions(activity: Evidence, sessions: list[Session], blockers: Map
             limit="idle_in_transaction_seconds",
             since=_ago(activity, held),
             confidence=0.95 if victims else 0.7,
-            subject={**worst.subject(), "sessions": [one.pid for one in guilty], "blocks": victims},
+            subject={
+                **worst.subject(own),
+                "sessions": [one.pid for one in guilty],
+                "blocks": victims,
+            },
         )
     ]
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from runbook_lib.analysis.signals import Points, recent_level, settled, step_seconds
+from runbook_lib.analysis.signals import Points, settled, step_seconds
 from runbook_lib.analysis.thresholds import THRESHOLDS
 from runbook_lib.model.times import from_epoch
 
@@ -126,10 +126,11 @@ def rise_after(
     """
     step = step_seconds(points)
     earlier = [max(v, 0.0) for t, v in points if moment - _BEFORE_SECONDS - step <= t <= moment]
-    now = recent_level(points)
-    if not earlier or now is None:
+    if not earlier:
         return None
-    before = statistics.median(earlier)
+    # The calmer of a minute and a half and of the newest samples: an earlier incident may have ended just before.
+    before = min(statistics.median(earlier), statistics.median(earlier[-3:]))
+    now = max(points[-1][1], statistics.median(v for _, v in points[-3:]))
     if now <= 0 or now < before * factor:
         return None
     middle, at, dips = math.sqrt(before * now), points[-1][0], 0

@@ -140,6 +140,9 @@ THRESHOLDS: Mapping[str, Threshold] = {
     "dependency_share": Threshold(
         0.5, "ratio", "share of the latency objective that one dependency call takes", "convention: half the objective"
     ),
+    "latency_share": Threshold(
+        0.3, "ratio", "share of the service's own latency that a slow dependency takes at least", "convention"
+    ),
     "dependency_errors": Threshold(
         0.05, "ratio", "share of requests that fail in a dependency", "convention: one in twenty"
     ),

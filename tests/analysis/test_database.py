@@ -103,6 +103,13 @@ def test_a_working_blocker_is_lock_contention() -> None:
     assert [("db.lock_contention", 7)] == [(one.cause, one.subject["pid"]) for one in found if one.role is Role.CAUSE]
 
 
+@pytest.mark.parametrize(("application", "own"), [("api", True), ("report-worker", False)])
+def test_a_session_is_told_from_the_services_own(application: str, own: bool) -> None:
+    """The service is the application with most sessions; only its own are a release's doing."""
+    rows = [session(1), session(2), session(3), holding(7, 60.0, application=application)]
+    assert own is claimed(analysis.database(activity(*rows), NOBODY))["db.idle_in_transaction"].subject["own"]
+
+
 def test_victims_are_not_long_queries() -> None:
     """A statement that is long because it waits for a lock accuses its blocker."""
     found = analysis.database(activity(holding(7, 30.0), waiting(8, 29.0)), blocking((7, 8, 29.0)))

@@ -159,6 +159,13 @@ def test_a_dependency_within_reason_is_ruled_out(slow: Points) -> None:
     assert [] == claims(analysis.dependencies(waits(payments=slow, redis=FAST), NO_FAILURES))
 
 
+def test_a_dependency_that_explains_little_is_ruled_out() -> None:
+    """Calls of a quarter of a second do not make a service answer in two."""
+    given = waits(payments=line(0.005, 0.25), redis=FAST)
+    slow = latency(line(0.05, 2.0))
+    assert [] == claims(analysis.dependencies(given, NO_FAILURES, service_latency=slow))
+
+
 def test_a_dependency_slow_for_the_whole_window_is_named() -> None:
     """Without an earlier level to compare with, the slowest one over the limit is the culprit."""
     assert ["dependency.slow"] == claims(analysis.dependencies(waits(payments=line(0.6), redis=FAST), NO_FAILURES))

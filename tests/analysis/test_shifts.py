@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runbook_lib.analysis.shifts import last_fall, last_rise, segments
+from runbook_lib.analysis.shifts import last_fall, last_rise, rise_after, segments
 
 from .builders import END, STEP, line
 
@@ -87,6 +87,27 @@ def test_a_fall_is_found_like_a_rise() -> None:
     shift = last_fall(line(3.0, 1.0, ago=300, noise=0.05))
     assert shift is not None
     assert pytest.approx(NOW - 300, abs=2 * STEP) == shift.at
+
+
+@pytest.mark.parametrize(
+    ("moment", "expected"),
+    [(310, True), (200, False), (800, False)],
+    ids=["just before the rise", "after it", "long before it"],
+)
+def test_a_rise_belongs_to_the_moment_before_it(moment: float, expected: bool) -> None:
+    """A rise within two minutes of a moment is its doing; one before or long after is not."""
+    assert expected is (rise_after(line(0.05, 0.6, ago=300), NOW - moment, 120) is not None)
+
+
+def test_an_incident_that_ended_just_before_does_not_hide_a_rise() -> None:
+    """Half a minute of calm between two incidents is enough to see the second one begin."""
+    points = [(t, 6.0 if NOW - 400 <= t < NOW - 345 else v) for t, v in line(0.05, 0.6, ago=300)]
+    assert rise_after(points, NOW - 305, 120) is not None
+
+
+def test_one_fresh_sample_is_a_rise() -> None:
+    """What began seconds ago shows in one sample only."""
+    assert rise_after(line(0.05, 0.6, ago=10), NOW - 20, 120) is not None
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3], ids=["none", "one", "two", "three"])
