@@ -5,11 +5,13 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from runbook_lib.errors import CatalogError, SecretError, UnknownNameError, nearest
 from runbook_lib.model import Endpoint, Environment, Objective, Service
+from runbook_lib.model.service import KNOWN_BY, Freeze
 from runbook_lib.secrets import SecretRef, secret_reason
 
 FILE_NAME = "runbook.toml"
@@ -33,8 +35,16 @@ _ENVIRONMENT: Mapping[str, type] = {
     "actions": list,
     "approval": dict,
     "freeze": str,
+    "freezes": list,
     "max_replicas": int,
+    "max_factor": float,
+    "max_changes": int,
+    "known_by": dict,
+    "approvers": dict,
+    "signers": str,
 }
+_RECORDS: Mapping[str, type] = {"signing_key": str, "allowed_signers": str}
+_FREEZE: Mapping[str, type] = {"from": datetime, "to": datetime, "reason": str, "allow": list}
 #: Source to its settings. A setting that holds a secret is given as the secret's name.
 _ENDPOINTS: Mapping[str, Mapping[str, type]] = {
     "prometheus": {"url": str, "token": str, "user": str, "password": str, "range_seconds": int},
@@ -81,11 +91,15 @@ class Catalog:
     Args:
         path: the file it was read from.
         services: name to service.
+        signing_key: key that seals are signed with, see ``ssh-keygen -Y``; None leaves records unsigned.
+        allowed_signers: public keys whose seals are trusted; None when no signature is asked for.
     """
 
     path: Path
     services: Mapping[str, Service]
     _environments: Mapping[str, Mapping[str, Any]]
+    signing_key: Path | None = None
+    allowed_signers: Path | None = None
 
     @property
     def environments(self) -> tuple[str, ...]:
@@ -102,8 +116,12 @@ class Catalog:
             raise UnknownNameError("service", name, self.services, str(self.path))
         return self.services[name]
 
-    def environment(self, name: str) -> Environment:
+    def environment(self, name: str, *, offline: bool = False) -> Environment:
         """The environment of that name, with what its ``include`` file adds.
+
+        Args:
+            name: as the catalogue has it.
+            offline: whether an included file may be missing, because no system is going to be asked.
 
         Raises:
             UnknownNameError: there is none; carries the nearest name.
@@ -118,6 +136,8 @@ class Catalog:
             return base
         included = self.path.parent / table["include"]
         if not included.exists():
+            if offline:
+                return base
             hint = "; start it with: runbook lab up" if name == "lab" else ""
             raise CatalogError(f"{included} is not there{hint}", file=str(self.path), key=f"{key}.include")
         return _Reader(included, name).environment(name, {**table, **_toml(included)})
@@ -148,14 +168,16 @@ def load(path: Path | None = None) -> Catalog:
     path = path or find()
     table = _toml(path)
     reader = _Reader(path, "")
-    reader.typed(table, {"services": dict, "environments": dict})
+    reader.typed(table, {"services": dict, "environments": dict, "records": dict})
     services = {
         name: _Reader(path, f"services.{name}").service(name, v) for name, v in table.get("services", {}).items()
     }
     environments = table.get("environments", {})
     for name, value in environments.items():
         _Reader(path, f"environments.{name}").environment(name, value)
-    return Catalog(path, services, environments)
+    records = _Reader(path, "records").typed(table.get("records", {}), _RECORDS)
+    files = {name: path.parent / Path(value).expanduser() for name, value in records.items()}
+    return Catalog(path, services, environments, **files)
 
 
 def _toml(path: Path) -> dict[str, Any]:
@@ -240,9 +262,6 @@ class _Reader:
     def environment(self, name: str, table: Mapping[str, Any]) -> Environment:
         self.known(table, (*_ENVIRONMENT, *_ENDPOINTS))
         values = self.typed({key: value for key, value in table.items() if key in _ENVIRONMENT}, _ENVIRONMENT)
-        for kind in values.get("actions", ()):
-            if kind not in ACTION_KINDS:
-                raise self.fail("actions", f"{kind!r} is no kind of action. Allowed: {', '.join(ACTION_KINDS)}")
         approval = values.get("approval", {})
         for kind, who in approval.items():
             self.known({kind: who}, ("default", *ACTION_KINDS))
@@ -256,12 +275,55 @@ class _Reader:
         return Environment(
             name=name,
             description=values.get("description", ""),
-            actions=tuple(values.get("actions", ())),
+            actions=self.names("actions", values.get("actions", []), ACTION_KINDS, "kind of action"),
             approval=approval,
             endpoints=endpoints,
             freeze=values.get("freeze", ""),
-            max_replicas=values.get("max_replicas", 20),
+            max_replicas=self.positive("max_replicas", values.get("max_replicas", 20)),
+            max_factor=float(self.positive("max_factor", values.get("max_factor", 2.0))),
+            max_changes=self.positive("max_changes", values.get("max_changes", 10)),
+            freezes=tuple(self.freeze(number, one) for number, one in enumerate(values.get("freezes", ()))),
+            known_by=self.named_lists("known_by", values.get("known_by", {}), ("one", "two"), KNOWN_BY),
+            approvers=self.named_lists("approvers", values.get("approvers", {}), ("default", *ACTION_KINDS)),
+            signers=str(self.path.parent / Path(values["signers"]).expanduser()) if values.get("signers") else "",
         )
+
+    def names(self, key: str, given: Any, allowed: tuple[str, ...] = (), what: str = "known word") -> tuple[str, ...]:
+        """A list of texts, each one of ``allowed`` where that is not empty."""
+        if not isinstance(given, list) or not all(isinstance(one, str) and one for one in given):
+            raise self.fail(key, f"must be a list of texts, not {given!r}")
+        for one in given:
+            if allowed and one not in allowed:
+                near = nearest(one, allowed)
+                hint = f" Did you mean {near!r}?" if near else ""
+                raise self.fail(key, f"{one!r} is no {what}.{hint} Allowed: {', '.join(allowed)}")
+        return tuple(given)
+
+    def named_lists(
+        self, key: str, table: Mapping[str, Any], keys: tuple[str, ...], allowed: tuple[str, ...] = ()
+    ) -> dict[str, tuple[str, ...]]:
+        reader = _Reader(self.path, f"{self.key}.{key}")
+        reader.known(table, keys)
+        return {name: reader.names(name, given, allowed) for name, given in table.items()}
+
+    def positive(self, key: str, value: Any) -> Any:
+        if value < 1:
+            raise self.fail(key, f"must be at least 1, not {value}")
+        return value
+
+    def freeze(self, number: int, table: Any) -> Freeze:
+        reader = _Reader(self.path, f"{self.key}.freezes.{number}")
+        values = reader.typed(table, _FREEZE)
+        for name in ("from", "to", "reason"):
+            if name not in values:
+                raise reader.fail(name, "is missing")
+        for name in ("from", "to"):
+            if values[name].tzinfo is None:
+                raise reader.fail(name, f"needs an offset, such as {values[name].isoformat()}Z")
+        if not values["from"] < values["to"]:
+            raise reader.fail("to", f"must be after {values['from'].isoformat()}")
+        allow = reader.names("allow", values.get("allow", []), ACTION_KINDS)
+        return Freeze(values["from"], values["to"], values["reason"], allow)
 
     def endpoint(self, source: str, table: Any) -> Endpoint:
         values = self.typed(table, _ENDPOINTS[source])
@@ -288,4 +350,12 @@ class _Reader:
             raise self.fail(name, str(error)) from error
 
 
-_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", list: "a list", dict: "a table"}
+_WORDS = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "a table",
+    datetime: "a time with an offset, such as 2026-12-20T00:00:00Z",
+}

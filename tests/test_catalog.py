@@ -28,6 +28,9 @@ token = "env:PROM_TOKEN"
 kubeconfig = "kube/config"
 """
 
+YEAR, LOCAL = "2026-01-01T00:00:00Z", "2027-01-01T00:00:00"
+FROM = f'reason = "year", from = {YEAR}'
+
 
 def write(folder: Path, text: str) -> Path:
     """A catalogue with this text."""
@@ -60,12 +63,47 @@ def test_paths_and_secret_names_are_taken_from_the_file(tmp_path: Path) -> None:
         ("services.api.objectives.latency.target", "between 0 and 1", "target = 0.95", "target = 95"),
         ("services.api.objectives.latency.threshold_seconds", "above 0", "threshold_seconds = 0.2", ""),
         ("environments.prod.actions", "'scael' is no kind of action", '["scale"]', '["scael"]'),
+        ("environments.prod.max_changes", "at least 1", '["scale"]', '["scale"]\nmax_changes = 0'),
+        (
+            "environments.prod.known_by.one",
+            "Did you mean 'card'?",
+            '["scale"]',
+            '["scale"]\nknown_by = {one = ["cart"]}',
+        ),
+        ("environments.prod.known_by.three", "Allowed: one, two", '["scale"]', '["scale"]\nknown_by = {three = []}'),
+        (
+            "environments.prod.approvers.scael",
+            "Did you mean 'scale'",
+            '["scale"]',
+            '["scale"]\napprovers = {scael = []}',
+        ),
+        ("environments.prod.freezes.0.to", "is missing", '["scale"]', f"[]\nfreezes = [{{{FROM}}}]"),
+        ("environments.prod.freezes.0.to", "must be after", '["scale"]', f"[]\nfreezes = [{{{FROM}, to = {YEAR}}}]"),
+        ("environments.prod.freezes.0.to", "needs an offset", '["scale"]', f"[]\nfreezes = [{{{FROM}, to = {LOCAL}}}]"),
         ("environments.prod.promethues", "Did you mean 'prometheus'?", "prod.prometheus]", "prod.promethues]"),
         ("environments.prod.prometheus.url", "must be text", '"http://127.0.0.1:9090"', "9090"),
         ("environments.prod.prometheus.token", "holds a secret", '"env:PROM_TOKEN"', '"abc123secret"'),
         ("environments.prod.kubernetes.kubeconfig", "is missing", 'kubeconfig = "kube/config"', ""),
     ],
-    ids=["typo", "missing", "kind", "target", "threshold", "action", "source", "type", "secret", "required"],
+    ids=[
+        "typo",
+        "missing",
+        "kind",
+        "target",
+        "threshold",
+        "action",
+        "rate",
+        "known-by",
+        "rule",
+        "approvers",
+        "freeze-end",
+        "freeze-order",
+        "freeze-zone",
+        "source",
+        "type",
+        "secret",
+        "required",
+    ],
 )
 def test_mistakes_are_named(tmp_path: Path, key: str, hint: str, old: str, new: str) -> None:
     """A mistake is reported with the file, the key and what is allowed."""

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from runbook_lib.clients.kubernetes import KubernetesClient
 
 KIND = "scale"
-#: A single action at most doubles the pods, or restores what ran in the run's window (records-and-actions, section 7).
-MAX_FACTOR = 2
 
 
 def scale(
@@ -90,7 +88,7 @@ class Scale:
     def guards(self, plan: Plan, environment: Environment) -> Iterator[GuardResult]:
         """Size of the change, autoscaler, permissions for the do and the undo, and the server's own dry run."""
         wanted, current = plan.after["replicas"], plan.before["replicas"]
-        limit = min(environment.max_replicas, max(MAX_FACTOR * current, plan.preconditions["usual"]))
+        limit = min(environment.max_replicas, max(round(environment.max_factor * current), plan.preconditions["usual"]))
         yield GuardResult("never to zero", wanted >= 1, f"{wanted} replicas asked for")
         yield GuardResult("blast radius", wanted <= limit, f"{current} to {wanted} replicas, at most {limit}")
         yield self._autoscaler()

@@ -49,6 +49,10 @@ description = "where users are"
 # Kinds of action that runs may carry out here after an approval; empty: read only.
 actions = []
 approval = { default = "one" }
+# An approval is signed by a key of this file (ssh-keygen(1), ALLOWED SIGNERS, namespaces="runbook-approval").
+# signers = "allowed_signers"
+# approvers = { default = ["ada@example.com", "grace@example.com"] }
+# freezes = [{ from = 2026-12-20T00:00:00Z, to = 2027-01-04T00:00:00Z, reason = "end of year", allow = ["rollback"] }]
 
 [environments.production.prometheus]
 url = "http://127.0.0.1:9090"

@@ -46,6 +46,14 @@ class GitHubClient(SourceClient):
         """Document ``{status, ahead_by, behind_by, commits, files}`` from ``base`` to ``head``."""
         return self._ask("compare", self._fetch_compare, parameters={"base": base, "head": head})
 
+    def reviewers(self, run: int) -> Evidence | Gap:
+        """Table ``environment, state, user``: who let a workflow run into its protected environments, oldest first.
+
+        Args:
+            run: id of the workflow run.
+        """
+        return self._ask("reviewers", self._fetch_reviewers, parameters={"run": run})
+
     @property
     def _http(self) -> Http:
         return self._shared(self._open)
@@ -102,6 +110,15 @@ class GitHubClient(SourceClient):
         if named["type"] == "tag":
             named = self._http.get(self._path("git", "tags", named["sha"]), explain=_explain).json()["object"]
         return Answer({"name": name, "found": True, "sha": named["sha"]})
+
+    def _fetch_reviewers(self, question: Question) -> Answer:
+        place = self._path("actions", "runs", str(question.parameters["run"]), "approvals")
+        rows = [
+            (str(named["name"]), str(one["state"]), str(one["user"]["login"]))
+            for one in self._http.get(place, explain=_explain).json()
+            for named in one["environments"]
+        ]
+        return Answer(Table(("environment", "state", "user"), tuple(rows)))
 
     def _fetch_compare(self, question: Question) -> Answer:
         ends = "...".join(quote(str(question.parameters[name]), safe="/") for name in ("base", "head"))

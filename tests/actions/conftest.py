@@ -26,7 +26,8 @@ PLAN = Plan(
     way_back="scale back to 3",
     command="kubectl scale deployment api-deployment --replicas=5",
 )
-PROD = Environment("prod", "", actions=("scale",), approval={"default": "one"}, endpoints={})
+KNOWN = {"one": ("configuration",), "two": ("configuration",)}
+PROD = Environment("prod", "", actions=("scale",), approval={"default": "one"}, endpoints={}, known_by=KNOWN)
 
 
 @dataclass

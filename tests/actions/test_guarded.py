@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from runbook_lib import actions
+from runbook_lib.actions.ledger import Ledger
 from runbook_lib.actions.protocol import Context
 from runbook_lib.errors import ActionRejectedError, OutcomeUnknownError, UsageError
 from runbook_lib.model import OutcomeStatus
@@ -123,6 +124,45 @@ def test_unknown_outcome_is_never_sent_again(target: Target, context: Context, a
     outcome = actions.apply(target, PLAN, context, approval)
     assert (OutcomeStatus.UNKNOWN, 1) == (outcome.status, target.effects)
     assert "reconcile" in outcome.reason
+
+
+def test_unsettled_target_is_left_alone(target: Target, context: Context, approval: str, tmp_path: Path) -> None:
+    """After a lost answer no run acts on the target until its outcome is known."""
+    target.answer = OutcomeUnknownError("no answer within 15 s")
+    actions.apply(target, PLAN, context, approval)
+    target.answer, again = None, replace(PLAN, before={"replicas": 5}, after={"replicas": 6})
+    path = actions.grant(again, tmp_path / "approvals", approver="bob", known_by="configuration")
+    other = replace(context, run_id="run-2")
+    refused = actions.apply(target, again, other, str(path))
+    assert (OutcomeStatus.REFUSED, 1) == (refused.status, target.effects)
+    assert "run-1 has no known outcome" in refused.reason
+    ledger = Ledger(context.ledger)
+    assert ledger.settle(PLAN, f"{PLAN.digest[7:]}-run-1", "applied", "run-3")
+    assert actions.apply(target, again, other, str(path)).applied
+
+
+def test_target_that_changes_before_the_request_is_left_alone(
+    target: Target, context: Context, approval: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change between the approval and the request voids the plan: nothing is sent, and the intent is settled."""
+
+    def journal(kind: str, data: object) -> None:
+        if kind == "action.intent":
+            target.replicas = 4
+
+    outcome = actions.apply(target, PLAN, replace(context, journal=journal), approval)
+    assert (OutcomeStatus.REFUSED, 0) == (outcome.status, target.effects)
+    assert () == Ledger(context.ledger).unsettled(PLAN)
+
+
+def test_rate_of_a_target_is_limited(target: Target, context: Context, tmp_path: Path) -> None:
+    """One target gets no more requests in ten minutes than the environment allows; another one is free."""
+    run = replace(context, environment=replace(PROD, approval={"default": "none"}, max_changes=2))
+    for number in range(2):
+        actions.apply(target, replace(PLAN, before={"replicas": target.replicas}, after={"replicas": number + 6}), run)
+    plan = replace(PLAN, before={"replicas": 7}, after={"replicas": 8})
+    assert "2 requests in 10 minutes, at most 2" in str(actions.apply(target, plan, run))
+    assert actions.apply(target, replace(plan, target="production/deployment/other"), run).applied
 
 
 def test_rejection_is_told(target: Target, context: Context, approval: str) -> None:
