@@ -126,3 +126,12 @@ def test_repository_must_be_named(make, answerer: Any):
     result = make(GitHubClient, {"url": answerer.url}).runs()
     assert isinstance(result, Gap)
     assert "github.repository" in result.reason
+
+
+def test_reviewers_of_a_protected_environment(failing, answerer):
+    """Who approved and who rejected a workflow run, for each protected environment."""
+    review = {"state": "approved", "user": {"login": "grace"}, "environments": [{"name": "prod"}, {"name": "eu"}]}
+    answerer.by_path({"/repos/acme/api/actions/runs/7/approvals": [review]})
+    result = failing.reviewers(7)
+    assert isinstance(result, Evidence)
+    assert [("prod", "approved", "grace"), ("eu", "approved", "grace")] == list(result.table.rows)
