@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from runbook_lib.cli.output import Json, columns, emit, line
 
 if TYPE_CHECKING:
     from runbook_lib.record import archive as archives
+    from runbook_lib.record.diff import Difference
     from runbook_lib.record.index import Entry
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="The archive of all runs.")
@@ -66,25 +68,88 @@ def report(run: Run, archive: Archive = "") -> None:
     line(page)
 
 
+@app.command("postmortem")
+def postmortem(run: Run, archive: Archive = "") -> None:
+    """The postmortem's draft, with TODO where a person must write."""
+    from runbook_lib.record.record import Record
+    from runbook_lib.record.views import postmortem as draft
+
+    line(draft(Record.read(archive_of(archive).find(run))))
+
+
+@app.command("junit")
+def junit(run: Run, archive: Archive = "") -> None:
+    """The checks of a run as JUnit XML, for CI systems."""
+    from runbook_lib.record.record import Record
+    from runbook_lib.record.views import junit as xml
+
+    line(xml(Record.read(archive_of(archive).find(run))))
+
+
+@app.command("diff")
+def diff(
+    left: Run,
+    right: Annotated[str, typer.Argument(help="The run to compare it with.")],
+    archive: Archive = "",
+    as_json: Json = False,
+) -> None:
+    """What two runs found, read and did differently; exit 1 when anything."""
+    from runbook_lib.record.diff import diff as compare
+    from runbook_lib.record.record import Record
+
+    found = archive_of(archive)
+    _tell(compare(Record.read(found.find(left)), Record.read(found.find(right))), as_json)
+
+
+@app.command("replay")
+def replay(
+    run: Run,
+    archive: Archive = "",
+    notebook: Annotated[Path | None, typer.Option(help="The runbook; default: the one of the record's name.")] = None,
+    out: Annotated[str, typer.Option("--out", help="Archive for the replay's own record; default: not kept.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Run a record's runbook again without any network, answered from the record; exit 1 when it ends differently."""
+    from runbook_lib.headless.offline import refuse
+
+    refuse()
+    from runbook_lib.cli.catalogue import catalog_folder
+    from runbook_lib.headless.replay import replay as again
+
+    record, folder = archive_of(archive).find(run), catalog_folder()
+    with tempfile.TemporaryDirectory() as scratch:
+        found = folder / "runbook.toml" if folder else None
+        done = again(record, archive=out or scratch, notebook=notebook, catalog=found)
+    if not as_json:
+        line(f"{done.run_id}: replayed, {done.result.verdict}" + ("; the runbook was changed since" * done.changed))
+    _tell(done.differences, as_json, done.to_json())
+
+
 @app.command("verify")
 def verify(
     run: Annotated[
         str, typer.Argument(help="Run id, its beginning, last, or a folder; nothing: the whole archive.")
     ] = "",
     archive: Archive = "",
+    signers: Annotated[
+        Path | None, typer.Option(help="Trusted public keys; default: allowed_signers of the catalogue.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Derive every digest of a record again, offline; exit 7 names each file and event that does not fit."""
+    from runbook_lib.record.signature import signature_check
     from runbook_lib.record.verify import verify as check
     from runbook_lib.record.verify import verify_archive
 
     found = archive_of(archive) if not Path(run).is_dir() or archive else None
+    trusted = signature_check(signers or _keys()[1])
     problems, told = [], []
     if run:
-        checked = check(found.find(run) if found else Path(run))
-        problems, told = list(checked.problems), [f"{checked.run_id}: {checked.events} events, {checked.status}"]
+        checked = check(found.find(run) if found else Path(run), check_signature=trusted)
+        problems, signer = list(checked.problems), f", signed by {checked.signer}" if checked.signer else ""
+        told = [f"{checked.run_id}: {checked.events} events, {checked.status}{signer}"]
     elif found is not None:
-        whole = verify_archive(found.root)
+        whole = verify_archive(found.root, check_signature=trusted)
         problems, told = [one for each in whole for one in each.problems], [f"{found.root}: {len(whole)} records"]
     if as_json:
         emit({"good": not problems, "problems": [str(problem) for problem in problems]})
@@ -99,14 +164,84 @@ def verify(
 def recover(archive: Archive = "", as_json: Json = False) -> None:
     """Seal the records of runs that died, and list every action whose outcome is unknown."""
     from runbook_lib.record.recover import recover_archive
+    from runbook_lib.record.signature import signer
 
-    done = recover_archive(archive_of(archive).root)
+    done = recover_archive(archive_of(archive).root, sign=signer(_keys()[0]))
+    failed = [one for one in done if one.problem]
     if as_json:
-        emit({"recovered": [{"path": str(one.path), "status": one.status, "open": one.open_intents} for one in done]})
-        return
-    for one in done:
-        line(f"{one.path.name}: {one.status}" + "".join(f"\n  unknown: plan {plan}" for plan in one.open_intents))
-    line(f"{len(done)} records put in order")
+        names = ("status", "open_intents", "problem")
+        emit({"recovered": [{"path": str(one.path), **{name: getattr(one, name) for name in names}} for one in done]})
+    else:
+        for one in done:
+            line(f"{one.path.name}: {one.problem or one.status}")
+            for plan in one.open_intents:
+                line(f"  unknown: plan {plan}")
+        line(f"{len(done) - len(failed)} records put in order")
+    sys.exit(7 if failed else 0)
+
+
+@app.command("export")
+def export(run: Run, to: Annotated[Path, typer.Argument(help="The zip, or a folder for it.")] = Path(),
+           archive: Archive = "") -> None:  # fmt: skip
+    """Write one sealed record as one zip that verifies on another machine."""
+    from runbook_lib.record.export import export as bundle
+
+    line(bundle(archive_of(archive).find(run), to))
+
+
+@app.command("hold")
+def hold(run: Run, reason: Annotated[str, typer.Option(help="Why it must be kept.")], archive: Archive = "") -> None:
+    """Keep a record from being removed."""
+    archive_of(archive).hold(run, reason)
+
+
+@app.command("release")
+def release(run: Run, archive: Archive = "") -> None:
+    """End a hold."""
+    archive_of(archive).release(run)
+
+
+@app.command("remove")
+def remove(
+    reason: Annotated[str, typer.Option(help="Why; stands in the archive's chain for ever.")],
+    run: Annotated[str, typer.Argument(help="Run id or its beginning; or use --older-than.")] = "",
+    older_than: Annotated[float, typer.Option("--older-than", help="Every sealed record older than so many days.")] = 0,
+    archive: Archive = "",
+) -> None:
+    """Remove records that are sealed and not on hold; the chain keeps who removed which, and why."""
+    from runbook_lib.actions import identity
+    from runbook_lib.errors import UsageError
+
+    if bool(run) == (older_than > 0):
+        raise UsageError("name either one run or --older-than DAYS")
+    found = archive_of(archive)
+    chosen = (found.find(run),) if run else found.expired(older_than)
+    for path in chosen:
+        found.remove(path, reason=reason, by=identity()[0])
+        line(path.name)
+    line(f"{len(chosen)} records removed")
+
+
+def _keys() -> tuple[Path | None, Path | None]:
+    """The signing key and the trusted keys of the nearest catalogue, where there is one."""
+    from runbook_lib import catalog
+    from runbook_lib.cli.catalogue import catalog_folder
+
+    if catalog_folder() is None:
+        return None, None
+    known = catalog.load()
+    return known.signing_key, known.allowed_signers
+
+
+def _tell(differences: tuple[Difference, ...], as_json: bool, value: dict[str, object] | None = None) -> None:
+    """Print differences; exit 1 when there are any."""
+    if as_json:
+        emit(value or {"same": not differences, "differences": [one.to_json() for one in differences]})
+    elif differences:
+        columns(((one.area, one.name, one.left, one.right) for one in differences), ("AREA", "WHAT", "FIRST", "SECOND"))
+    else:
+        line("the same")
+    sys.exit(1 if differences else 0)
 
 
 def _show(entries: tuple[Entry, ...], as_json: bool) -> None:

@@ -91,7 +91,7 @@ class LiveTape:
         try:
             answer = fetch()
         except SourceError as error:
-            result = gap(query, error)
+            result = gap(question, error)
         else:
             result = Evidence(
                 source=query.source,
@@ -142,12 +142,17 @@ class ReplayTape:
         query = question.query
         wanted = canonical(question.parameters)
         kept = self._entries.get(f"{query.source}.{query.name}", [])
-        # A gap holds no parameters: it answers the first question of its name that has no answer of its own.
         for index, entry in enumerate(kept):
-            if isinstance(entry, Gap) or canonical(entry.parameters) == wanted:
+            # A gap of an older record holds no parameters: it answers the first question of its name.
+            if entry.parameters is None or canonical(entry.parameters) == wanted:
                 return kept.pop(index)
         self.divergences.append(f"{query.source}.{query.name} {wanted.decode()} was not asked in the record")
-        return gap(query, SourceEmptyError("the record holds no answer to this question"))
+        return gap(question, SourceEmptyError("the record holds no answer to this question"))
+
+    def more(self, answer: Evidence | Gap) -> bool:
+        """Whether the earlier run asked the question of this answer again, and this one has not yet."""
+        with self._lock:
+            return any(entry.parameters in (None, answer.parameters) for entry in self._entries.get(answer.key, ()))
 
     @property
     def unread(self) -> tuple[Evidence | Gap, ...]:
@@ -156,7 +161,8 @@ class ReplayTape:
             return tuple(entry for kept in self._entries.values() for entry in kept)
 
 
-def gap(query: Query, error: SourceError) -> Gap:
+def gap(question: Question, error: SourceError) -> Gap:
     """What could not be read, and why."""
+    query = question.query
     kind = next((word for known, word in _KINDS.items() if isinstance(error, known)), "answer")
-    return Gap(query.source, query.name, query.title, error.reason, kind, query.needed, utc_now())
+    return Gap(query.source, query.name, query.title, error.reason, kind, query.needed, utc_now(), question.parameters)

@@ -9,11 +9,13 @@ import asyncio
 import ctypes
 import importlib
 import os
+import runpy
 import signal
 import sys
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
@@ -35,9 +37,14 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     tell_lost_errors()
     preload(os.environ.get("RUNBOOK_PRELOAD", "").split(","))
-    from ipykernel import kernelapp
+    from ipykernel.kernelapp import IPKernelApp
 
-    kernelapp.launch_new_instance()
+    kernel: Any = IPKernelApp.instance()
+    kernel.initialize()
+    if os.environ.get("RUNBOOK_REPLAY"):
+        # Only now: a kernel makes itself a local port, which is never used where nothing can connect.
+        runpy.run_path(str(Path(__file__).with_name("offline.py")))["block"]()
+    kernel.start()
 
 
 def preload(modules: Iterable[str]) -> None:

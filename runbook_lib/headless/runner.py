@@ -65,7 +65,7 @@ def execute(
     declared = Parameters.read(notebook)
     values = declared.check(_given(declared, parameters or {}, environment, approval))
     found = catalog or find_catalog(notebook)
-    _known(found, values)
+    _known(found, values, offline=replay is not None)
     if out is not None and (out.exists() or not out.parent.is_dir()):
         raise UsageError(f"{out}: {'exists already' if out.exists() else 'its folder does not exist'}")
     if replay is not None and apply:
@@ -104,7 +104,7 @@ def _given(declared: Parameters, given: Mapping[str, Any], environment: str, app
     return merged
 
 
-def _known(found: Path | None, values: Mapping[str, Value]) -> None:
+def _known(found: Path | None, values: Mapping[str, Value], *, offline: bool) -> None:
     """Refuse an unknown service or environment before a kernel is started for it."""
     named = {name: str(values[name]) for name in ("service", "environment") if name in values}
     if not named:
@@ -115,7 +115,7 @@ def _known(found: Path | None, values: Mapping[str, Value]) -> None:
     if "service" in named:
         known.service(named["service"])
     if "environment" in named:
-        known.environment(named["environment"])
+        known.environment(named["environment"], offline=offline)
 
 
 def _drive(notebook: Path, declared: Parameters, values: Mapping[str, Value], begun: Session) -> None:

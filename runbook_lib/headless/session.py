@@ -22,11 +22,12 @@ from runbook_lib.model import Window
 from runbook_lib.record.folder import RecordFolder, new_run_id
 from runbook_lib.record.genesis import genesis
 from runbook_lib.record.record import Record
+from runbook_lib.record.signature import signer
 from runbook_lib.record.status import Status
 from runbook_lib.secrets import Redactor
 
 if TYPE_CHECKING:
-    from runbook_lib.model import Objective, Service
+    from runbook_lib.model import Environment, Objective, Service
 
 NOTEBOOK = "notebook.ipynb"
 # Source to the slow import behind its client: together more than a second, which passes while the runner loads.
@@ -131,6 +132,7 @@ class Session:
         # A kernel that is not installed is wrong use: it is refused before anything is written.
         kernel.command(request.kernel_name)
         archive = request.archive or default_archive(request.catalog)
+        self._sign = signer(_signing_key(request.catalog))
         self._redactor = _redactor(request)
         self.record = RecordFolder.create(
             archive, new_run_id(request.runbook), genesis=_genesis(request, archive), redactor=self._redactor
@@ -203,7 +205,9 @@ class Session:
         self._kernel.end()
         judged: Judgement = judge(Record.read(self.record.path), self._ending)
         self._sealed = True
-        path = self.record.seal(judged.status, judged.verdict, reason=judged.reason, exit_code=judged.exit_code)
+        path = self.record.seal(
+            judged.status, judged.verdict, reason=judged.reason, exit_code=judged.exit_code, sign=self._sign
+        )
         if self.request.out is not None and self._notebook is not None:
             try:
                 document.replace(self.request.out, document.content(self._notebook))
@@ -243,9 +247,21 @@ def find_catalog(notebook: Path | None) -> Path | None:
 def _preload(request: Request) -> list[str]:
     if request.catalog is None or not request.environment:
         return []
-    endpoints = catalog.load(request.catalog).environment(request.environment).endpoints
+    endpoints = _environment(request, request.catalog).endpoints
     asked = [] if request.replay else [module for source, module in _DRIVERS.items() if source in endpoints]
     return ["runbook_lib.run", "runbook_lib.charts", *asked]
+
+
+def _environment(request: Request, found: Path) -> Environment:
+    return catalog.load(found).environment(request.environment, offline=request.replay is not None)
+
+
+def _signing_key(found: Path | None) -> Path | None:
+    key = catalog.load(found).signing_key if found else None
+    if key is not None and not key.is_file():
+        # Refused before anything is written: a record that cannot be sealed as asked is worth little.
+        raise CatalogError(f"{key} is not there", file=str(found), key="records.signing_key")
+    return key
 
 
 def _redactor(request: Request) -> Redactor:
@@ -253,7 +269,7 @@ def _redactor(request: Request) -> Redactor:
 
     redactor = Redactor()
     if request.catalog is not None and request.environment:
-        learn_secrets(catalog.load(request.catalog).environment(request.environment), redactor)
+        learn_secrets(_environment(request, request.catalog), redactor)
     return redactor
 
 

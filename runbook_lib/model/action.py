@@ -10,7 +10,7 @@ from typing import Any
 
 from runbook_lib.model import show
 from runbook_lib.model.canonical import digest
-from runbook_lib.model.times import rfc3339
+from runbook_lib.model.times import parse_rfc3339, rfc3339
 from runbook_lib.model.units import Quantity
 
 
@@ -222,6 +222,18 @@ class Outcome:
             "guards": [guard.to_json() for guard in self.guards],
             "sent_at": rfc3339(self.sent_at) if self.sent_at else None,
         }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Outcome:
+        """The outcome that ``to_json`` wrote."""
+        return cls(
+            plan=value["plan"],
+            status=OutcomeStatus(value["outcome"]),
+            reason=value["reason"],
+            read_back=value["read_back"],
+            guards=tuple(GuardResult(**guard) for guard in value["guards"]),
+            sent_at=parse_rfc3339(value["sent_at"]) if value["sent_at"] else None,
+        )
 
     def __str__(self) -> str:
         return f"{self.status.upper()}: {self.reason}"

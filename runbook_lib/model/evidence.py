@@ -220,6 +220,7 @@ class Gap:
         kind: ``unreachable``, ``timeout``, ``denied``, ``answer`` or ``empty``.
         needed: whether a verdict needs this answer; when True the verdict cannot be healthy.
         read_at: when the attempt ended.
+        parameters: the values bound into the query; None in a record that is older than this field.
         reader: tries again.
     """
 
@@ -230,6 +231,7 @@ class Gap:
     kind: str
     needed: bool
     read_at: datetime
+    parameters: Mapping[str, Scalar] | None = None
     reader: Reader | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -251,6 +253,7 @@ class Gap:
             "kind": self.kind,
             "needed": self.needed,
             "read_at": rfc3339(self.read_at),
+            "parameters": None if self.parameters is None else dict(self.parameters),
         }
 
     @classmethod

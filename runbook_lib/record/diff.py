@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from runbook_lib.errors import RecordError
+from runbook_lib.model.canonical import canonical
 from runbook_lib.model.units import Quantity, format_value
 from runbook_lib.record.record import Record
 
@@ -16,7 +18,9 @@ class Difference:
     """One thing that is not the same in two records.
 
     Args:
-        area: ``run``, ``finding``, ``gap``, ``number`` or ``action``.
+        area: ``run``, ``finding``, ``gap``, ``number``, ``action``, ``plan``, ``verification``, ``unanswered`` (a
+            question that a replay asked and the record does not hold) or ``unread`` (an answer that the replay did
+            not ask for).
         name: what it is about.
         left: as the first record says; empty when it says nothing.
         right: as the second one says.
@@ -44,13 +48,42 @@ def diff(left: Record, right: Record) -> tuple[Difference, ...]:
 
 
 def divergences(record: Record, replay: Record) -> tuple[Difference, ...]:
-    """What a replay concluded differently from the run it replays; empty when it reached the same."""
+    """What a replay asked or concluded differently from the run it replays; empty when it reached the same."""
     kept = ("verdict", "cause")
     return (
         *(one for one in _pairs("run", _facts(record), _facts(replay)) if one.name in kept),
         *_pairs("finding", _findings(record), _findings(replay)),
         *_pairs("gap", _gaps(record), _gaps(replay)),
+        *_pairs("plan", _plans(record), _plans(replay)),
+        *_pairs("verification", _verification(record), _verification(replay)),
+        *_questions(record, replay),
     )
+
+
+def _questions(record: Record, replay: Record) -> Iterator[Difference]:
+    kept, asked = _asked(record), _asked(replay)
+    for name in {**asked, **kept}:
+        area = "unanswered" if asked[name] > kept[name] else "unread"
+        if asked[name] != kept[name]:
+            yield Difference(area, name, f"{kept[name]} answers", f"{asked[name]} questions")
+
+
+def _asked(record: Record) -> Counter[str]:
+    """Questions and how often each was asked, without those of a change: a replay changes nothing."""
+    found: Counter[str] = Counter()
+    waiting: Counter[str] = Counter()
+    changing = False
+    for event in record.events:
+        if event.kind == "plan":
+            changing = True
+        elif event.kind == "action.outcome":
+            changing, waiting = False, Counter()
+        elif event.kind in {"evidence", "gap"}:
+            bound = event.data.get("parameters")
+            words = "" if not bound else f" {canonical(bound).decode()}"
+            (waiting if changing else found)[f"{event.data['source']}.{event.data['name']}{words}"] += 1
+    # A plan without an outcome was not carried out: what was read after it belongs to the run.
+    return found + waiting
 
 
 def _pairs(area: str, left: Mapping[str, str], right: Mapping[str, str]) -> Iterator[Difference]:
@@ -103,6 +136,14 @@ def _numbers(record: Record) -> dict[str, str]:
         elif answer.table.columns:
             found[name] = f"{len(answer.table)} rows"
     return found
+
+
+def _plans(record: Record) -> dict[str, str]:
+    return {f"{plan['kind']} {plan['target']}": f"{plan['effect']} ({plan['digest'][7:19]})" for plan in record.plans}
+
+
+def _verification(record: Record) -> dict[str, str]:
+    return {"verification": str(record.verification["status"])} if record.verification else {}
 
 
 def _actions(record: Record) -> dict[str, str]:

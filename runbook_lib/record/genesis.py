@@ -25,6 +25,7 @@ FACTS: Mapping[str, str] = {
     "service": "the service it is about",
     "environment": "where it runs",
     "mode": "headless, interactive, plain (another executor) or replay",
+    "systems": "source to its settings in the catalogue, without secrets: where the evidence came from",
     "apply": "whether approved plans may be applied",
     "actor": "{name, known_by}: who started it, and how that is known",
     "parameters": "the values of the run by name; secrets are never among them",

@@ -122,10 +122,12 @@ class Run:
         """
         around = surroundings()
         known = catalog.load(around.catalog)
-        end = opening.replayed_end(around.replay) if around.replay else None
-        return cls(
-            runbook, known.service(service), known.environment(environment), Window.last(minutes, end=end), around
-        )
+        if around.replay:
+            place = opening.replayed_environment(known, environment, around.replay)
+            window = Window.last(minutes, end=opening.replayed_end(around.replay))
+        else:
+            place, window = known.environment(environment), Window.last(minutes)
+        return cls(runbook, known.service(service), place, window, around)
 
     def __getattr__(self, name: str) -> Any:
         if name in CLIENTS:
@@ -212,8 +214,12 @@ class Run:
             return plan
         self._plans[plan.digest] = plan
         self._journal("plan", plan.to_json())
-        context = opening.action_context(self._opened, self.environment, self._around, self._journal_durably)
-        outcome = actions.apply(actions.bind(plan, self), plan, context, approval or self._around.approval)
+        if self._around.replay:
+            outcome = opening.replayed_outcome(self._around.replay, plan)
+            self._journal("note", {"text": f"the record says: {outcome}; a replay changes nothing"})
+        else:
+            context = opening.action_context(self._opened, self.environment, self._around, self._journal_durably)
+            outcome = actions.apply(actions.bind(plan, self), plan, context, approval or self._around.approval)
         if outcome.status is OutcomeStatus.WAITING:
             self._journal("approval.asked", {"plan": plan.digest, "reason": outcome.reason})
         self._outcomes.append(outcome)
@@ -250,7 +256,12 @@ class Run:
             result = Verification("not_needed", "nothing was changed, so there is nothing to verify")
         else:
             result, _ = verify(
-                after, against, self.objective, changed_at=self._changed_at, within_seconds=within_seconds
+                after,
+                against,
+                self.objective,
+                changed_at=self._changed_at,
+                within_seconds=within_seconds,
+                wait=opening.pause(self._opened.tape, after),
             )
         return self.conclude(result)
 
@@ -279,7 +290,7 @@ class Run:
         self._closed = True
         place = self._opened.record.path
         if self._opened.own:
-            place = opening.seal(self._opened, str(known.verdict))
+            place = opening.seal(self._opened, str(known.verdict), catalog.load(self._around.catalog))
         top = known.top
         return Closing(str(known.verdict), str(top) if top else "", self._next_step(known), str(place))
 

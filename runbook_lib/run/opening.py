@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 from runbook_lib.actions import identity
 from runbook_lib.actions.lock import file_lock
 from runbook_lib.actions.protocol import Context
+from runbook_lib.catalog import Catalog
 from runbook_lib.errors import RecordError
-from runbook_lib.model import Environment, Evidence, Gap, Service, Window
+from runbook_lib.model import Endpoint, Environment, Evidence, Gap, Outcome, OutcomeStatus, Plan, Service, Window
 from runbook_lib.model.times import parse_rfc3339
 from runbook_lib.record.folder import RecordFolder, new_run_id
 from runbook_lib.record.genesis import genesis
 from runbook_lib.record.record import Record
 from runbook_lib.record.settled import settled
+from runbook_lib.record.signature import signer
 from runbook_lib.run.attach import Surroundings
 from runbook_lib.run.systems import learn_secrets
+from runbook_lib.run.verify import sleep
 from runbook_lib.secrets import Redactor
 
 if TYPE_CHECKING:
@@ -78,6 +81,7 @@ def open_record(
         "environment": environment.name,
         "window": window.to_json(),
         "mode": around.mode,
+        "systems": {source: dict(endpoint.settings) for source, endpoint in environment.endpoints.items()},
         "actor": {"name": person, "known_by": known_by},
     }
     if around.record is not None:
@@ -127,6 +131,45 @@ def replayed_end(record: Path) -> datetime:
     raise RecordError(f"{record}: the record names no window; it cannot be replayed")
 
 
+def replayed_environment(known: Catalog, name: str, record: Path) -> Environment:
+    """The environment as the record's run had it: its systems are known from the record, and none needs to be there.
+
+    Raises:
+        UnknownNameError: the catalogue has no such environment.
+        RecordError: the record cannot be read.
+    """
+    environment, kept = known.environment(name, offline=True), Record.read(record)
+    systems = kept.run.get("systems")
+    if systems is None:
+        # An older record: the systems that answered, or failed to.
+        missing = {gap.data["source"] for gap in kept.all("gap") if "not configured" in gap.data["reason"]}
+        asked = {event.data["source"] for event in kept.events if event.kind in {"evidence", "gap"}} - missing
+        systems = {
+            source: environment.endpoints[source].settings if source in environment.endpoints else {}
+            for source in sorted(asked)
+        }
+    return replace(environment, endpoints={source: Endpoint(source, given, {}) for source, given in systems.items()})
+
+
+def replayed_outcome(record: Path, plan: Plan) -> Outcome:
+    """What the record says became of a plan; a replay changes nothing itself.
+
+    Raises:
+        RecordError: the record cannot be read.
+    """
+    kept = next((one for one in reversed(Record.read(record).outcomes) if one["plan"] == plan.digest), None)
+    if kept is None:
+        return Outcome(plan.digest, OutcomeStatus.WAITING, "a replay changes nothing, and the record tells no outcome")
+    return Outcome.from_json(kept)
+
+
+def pause(tape: Tape, answer: Evidence | Gap) -> Callable[[float], bool]:
+    """How to wait before a question is asked again: a replay does not wait, and ends where the record does."""
+    from runbook_lib.clients._tape import ReplayTape
+
+    return (lambda _: tape.more(answer)) if isinstance(tape, ReplayTape) else sleep
+
+
 def action_context(
     opened: Opened,
     environment: Environment,
@@ -146,11 +189,11 @@ def action_context(
     )
 
 
-def seal(opened: Opened, verdict: str) -> Path:
+def seal(opened: Opened, verdict: str, known: Catalog) -> Path:
     """Seal the record of a run that no runner drives, and return its final folder.
 
     Raises:
         RecordError: it cannot be sealed.
     """
     status = settled(Record.read(opened.record.path))
-    return opened.record.seal(status, verdict, actor="kernel")
+    return opened.record.seal(status, verdict, actor="kernel", sign=signer(known.signing_key))

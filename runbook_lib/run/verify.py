@@ -14,6 +14,12 @@ POLL_SECONDS = 3.0
 GOOD_SAMPLES = 3
 
 
+def sleep(seconds: float) -> bool:
+    """Let the time pass; the present can always be read again."""
+    time.sleep(seconds)
+    return True
+
+
 def verify(
     after: Evidence | Gap,
     against: Evidence | Gap,
@@ -21,7 +27,7 @@ def verify(
     *,
     changed_at: datetime,
     within_seconds: float,
-    wait: Callable[[float], None] = time.sleep,
+    wait: Callable[[float], bool] = sleep,
 ) -> tuple[Verification, Evidence | Gap]:
     """Compare a reading after the change with the one before it, reading again while it does not hold yet.
 
@@ -31,14 +37,15 @@ def verify(
         objective: what must hold.
         changed_at: when the change was made; older samples say nothing about it.
         within_seconds: how long to keep reading.
-        wait: sleeps the given seconds.
+        wait: lets the given seconds pass; returns whether reading again can tell anything new.
 
     Returns:
         The verification, and the last reading.
     """
     deadline = time.monotonic() + within_seconds
-    while not _holds(after, objective, changed_at) and time.monotonic() + POLL_SECONDS < deadline:
-        wait(POLL_SECONDS)
+    while (
+        not _holds(after, objective, changed_at) and time.monotonic() + POLL_SECONDS < deadline and wait(POLL_SECONDS)
+    ):
         after = after.again()
     return _verdict(after, against, objective, changed_at), after
 
