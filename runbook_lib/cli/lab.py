@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from runbook_lib.cli.output import Json, assignments, columns, emit, line, log
+from runbook_lib.cli.output import Json, columns, emit, line, log
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="The embedded incident lab.")
 
@@ -71,6 +71,7 @@ def fault(
     folder: Directory = None,
 ) -> None:
     """Break the lab, for real, in one named way."""
+    from runbook_lib.headless.parameters import assignments
     from runbook_lib.lab.faults import registry
 
     emit(registry.apply(directory(folder), name, assignments(parameters or [])))

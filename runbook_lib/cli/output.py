@@ -34,22 +34,3 @@ def columns(rows: Iterable[Sequence[object]], header: Sequence[str]) -> None:
     widths = [max(len(row[i]) for row in table) for i in range(len(header))]
     for row in table:
         line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def assignments(pairs: Iterable[str]) -> dict[str, str]:
-    """``key=value`` words as a mapping; values stay text exactly as typed.
-
-    Raises:
-        ParameterError: a word has no ``=``, or a key comes twice.
-    """
-    from runbook_lib.errors import ParameterError
-
-    found: dict[str, str] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise ParameterError(f"write a parameter as name=value, not {pair!r}")
-        if key in found:
-            raise ParameterError(f"parameter {key!r} is given twice")
-        found[key] = value
-    return found

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from runbook_lib.cli.output import Json, assignments, emit, line, log
+from runbook_lib.cli.output import Json, emit, line, log
 
 if TYPE_CHECKING:
     from runbook_lib.headless.session import RunResult
@@ -35,7 +34,7 @@ MEANINGS = {
 def run(
     name: Annotated[str, typer.Argument(help="A name from: runbook list; or the path of a notebook.")],
     parameter: Annotated[list[str] | None, typer.Option("-p", "--parameter", help="name=value, kept as typed.")] = None,
-    file: Annotated[Path | None, typer.Option("-f", "--file", help="TOML file with parameters.")] = None,
+    file: Annotated[Path | None, typer.Option("-f", "--file", help="TOML, JSON or YAML file with parameters.")] = None,
     environment: Annotated[str, typer.Option("--environment", "-e", help="Where to run.")] = "",
     apply: Annotated[bool, typer.Option("--apply", help="Apply an approved plan; without it nothing changes.")] = False,
     approval: Annotated[str, typer.Option("--approval", help="File written by: runbook approve")] = "",
@@ -45,11 +44,12 @@ def run(
     """Run a runbook headlessly and archive the record. The exit code tells how it ended."""
     from runbook_lib.cli.catalogue import catalog_folder
     from runbook_lib.headless import notebooks
+    from runbook_lib.headless.parameters import assignments, from_file
     from runbook_lib.headless.runner import execute
 
     result = execute(
         notebooks.find(name, catalog_folder()),
-        {**_file(file), **assignments(parameter or [])},
+        {**(from_file(file) if file else {}), **assignments(parameter or [])},
         environment=environment,
         archive=archive,
         apply=apply,
@@ -99,14 +99,3 @@ def summary(result: RunResult) -> None:
         line(f"  next     runbook approve {told['run_id']} --plan {digest}")
     line(f"record: {result.record}")
     line(f"exit {result.exit_code}: {MEANINGS.get(result.exit_code, '')}")
-
-
-def _file(path: Path | None) -> dict[str, Any]:
-    from runbook_lib.errors import ParameterError
-
-    if path is None:
-        return {}
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ParameterError(f"{path}: not a TOML file with parameters: {error}") from error

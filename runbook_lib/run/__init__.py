@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from runbook_lib.clients.prometheus import PrometheusClient
     from runbook_lib.clients.redis import RedisClient
     from runbook_lib.clients.registry import RegistryClient
+    from runbook_lib.clients.slack import SlackClient
     from runbook_lib.clients.tools import ToolsClient
 
 #: How many systems are asked at once.
@@ -79,6 +80,7 @@ class Run:
     helm: HelmClient
     registry: RegistryClient
     service_probe: HttpProbe
+    slack: SlackClient
     tools: ToolsClient
 
     def __init__(
@@ -288,7 +290,8 @@ class Run:
         every = (*known.items, *known.ruled_out)
         self._journal("verdict", {"verdict": str(known.verdict), "findings": [one.to_json() for one in every]})
         self._closed = True
-        place = self._opened.record.path
+        # The runner seals after the kernel is gone: the folder then has its name without the ending.
+        place = self._opened.record.path.with_suffix("")
         if self._opened.own:
             place = opening.seal(self._opened, str(known.verdict), catalog.load(self._around.catalog))
         top = known.top

@@ -106,7 +106,7 @@ def lose_replicas(world: World, values: Values) -> dict[str, Any]:
     with world.cluster() as kubernetes:
         _cordon(world, closed=True)
         selector = "labelSelector=app.kubernetes.io%2Fname%3Dapi"
-        pods = kubernetes.request("GET", f"/api/v1/namespaces/{NAMESPACE}/pods?{selector}")["items"]
+        pods = kubernetes.request("GET", f"/api/v1/namespaces/{NAMESPACE}/pods?{selector}")["items"] or []
         names = sorted(pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"])
         lost = names[int(values["left"]) :]
         for name in lost:
