@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from runbook_lib.analysis.after_fix import fixed
     from runbook_lib.analysis.cache_state import cache
     from runbook_lib.analysis.cpu import saturated
     from runbook_lib.analysis.database_state import database
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from runbook_lib.analysis.release import shifted_after
     from runbook_lib.analysis.release_gate import release_built, release_commit, release_ready, release_tag
     from runbook_lib.analysis.rollout import rolled_out
+    from runbook_lib.analysis.slo import spending
     from runbook_lib.analysis.steps import agrees, answered, below, by_hand, expected, planned
     from runbook_lib.analysis.traffic import driven_by
     from runbook_lib.analysis.verdict import conclude
@@ -43,6 +45,7 @@ __all__ = [
     "driven_by",
     "errors",
     "expected",
+    "fixed",
     "frame",
     "health",
     "lost_requests",
@@ -57,6 +60,7 @@ __all__ = [
     "rolled_out",
     "saturated",
     "shifted_after",
+    "spending",
     "weigh",
 ]
 
@@ -74,6 +78,7 @@ _HOMES = {
     "driven_by": "traffic",
     "errors": "error_ratio",
     "expected": "steps",
+    "fixed": "after_fix",
     "frame": "frames",
     "health": "probe",
     "lost_requests": "downtime",
@@ -88,6 +93,7 @@ _HOMES = {
     "rolled_out": "rollout",
     "saturated": "cpu",
     "shifted_after": "release",
+    "spending": "slo",
     "weigh": "weighing",
 }
 

@@ -31,6 +31,8 @@ from runbook_lib.secrets import Secret
 SLICE_POINTS = 10_000
 #: A chart is about this many points wide; a finer step costs time and shows nothing.
 CHART_POINTS = 240
+#: Distance of points from which burn rates over five minutes can be told, seconds.
+FINE_STEP_SECONDS = 300.0
 #: Range of rates when the endpoint does not say, seconds: four times the usual scrape interval of 15 s.
 RANGE_SECONDS = 60.0
 _NICE_STEPS_SECONDS = (1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
@@ -55,9 +57,24 @@ class PrometheusClient(SourceClient):
         """The same for each pod, seconds."""
         return self.query("latency_by_pod_seconds", quantile=quantile)
 
-    def requests_per_second(self) -> Evidence | Gap:
-        """Requests per second, one series."""
-        return self.query("requests_per_second")
+    def requests_per_second(self, *, fine: bool = False) -> Evidence | Gap:
+        """Requests per second, one series; ``fine``: in steps of five minutes or less, also over a month."""
+        return self.query("requests_per_second", step_seconds=self._fine_step if fine else None)
+
+    def failed_per_second(self) -> Evidence | Gap:
+        """Requests per second that were answered with a 5xx code, one series in fine steps."""
+        return self.query("failed_per_second", step_seconds=self._fine_step)
+
+    def slow_per_second(self, seconds: float) -> Evidence | Gap:
+        """Requests per second that took longer than ``seconds``, one series in fine steps.
+
+        ``seconds`` must be a bound of the histogram: no other number of slow requests is known.
+        """
+        # Prometheus 3 writes the bound 1 as 1.0; earlier versions write what the service wrote.
+        bounds = dict.fromkeys((f"{seconds:g}", repr(float(seconds))))
+        return self.query(
+            "slow_per_second", step_seconds=self._fine_step, bound="|".join(promql.pattern(one) for one in bounds)
+        )
 
     def requests_by_route(self) -> Evidence | Gap:
         """Requests per second for each route."""
@@ -213,6 +230,10 @@ class PrometheusClient(SourceClient):
     @property
     def _range_seconds(self) -> float:
         return float(self.endpoint.settings.get("range_seconds", RANGE_SECONDS)) if self.endpoint else RANGE_SECONDS
+
+    @property
+    def _fine_step(self) -> float:
+        return min(self._step(self.window, None), FINE_STEP_SECONDS)
 
     def _step(self, window: Window, step_seconds: float | None) -> float:
         if step_seconds is not None:

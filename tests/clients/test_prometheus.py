@@ -395,3 +395,15 @@ def test_address_that_cannot_be_used_is_a_gap(make, url):
     result = make(PrometheusClient, {"url": url}).in_flight()
     assert isinstance(result, Gap)
     assert "canary" not in str(result.to_json())
+
+
+def test_slow_requests_are_counted_at_a_bound_in_either_spelling(make, answerer):
+    """The bound of a bucket is matched as the service wrote it and as Prometheus 3 writes it; a month in fine steps."""
+    answers(answerer, matrix(({}, [[1767322800, "1"]])))
+    month = Window.last(30 * 24 * 60, end=parse_rfc3339("2026-01-02T03:00:00Z"))
+    made = client(make, answerer, window=month)
+    made.slow_per_second(1)
+    made.requests_per_second(fine=True)
+    asked = [one.query for one in answerer.requests if "query" in one.query]
+    assert r'le=~"1|1\\.0"' in asked[0]["query"]
+    assert ["300", "300"] == [one["step"] for one in asked]
