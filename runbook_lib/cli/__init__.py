@@ -21,6 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "records": ("records", "The archive: list, show, report."),
     "import": ("import_", "Turn a markdown runbook into a notebook."),
     "lint": ("lint", "Hold notebooks to the rules of a runbook."),
+    "hook": ("hook", "Alerts start runs: serve, jobs."),
     "doctor": ("doctor", "Every system and permission, each line with its fix."),
     "lab": ("lab", "The embedded incident lab: up, down, status, fault, heal, faults."),
     "demo": ("demo", "Start the lab, break it, and run the high-latency runbook on it."),
