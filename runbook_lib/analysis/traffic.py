@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from runbook_lib.analysis.claims import found, has_samples, ruled_out, untold
 from runbook_lib.analysis.shifts import Shift, last_rise, rise_after
 from runbook_lib.analysis.signals import Points, combined, end_epoch, is_fresh, recent_level, worst
@@ -34,6 +36,9 @@ def driven_by(latency: Evidence | Gap, traffic: Evidence | Gap) -> tuple[Finding
     surge = last_rise(points, THRESHOLDS["traffic_factor"].value)
     if surge is None:
         return (_steady(points, traffic),)
+    if not math.isfinite(surge.factor):
+        title = f"traffic began at {clock(surge.since)} UTC; there was none before to compare with"
+        return (ruled_out("traffic.surge", title, traffic, observed=Quantity(surge.after, "1/s")),)
     if isinstance(latency, Gap) or not has_samples(latency):
         return (untold(_QUESTION, latency),)
     return (_compare(latency, traffic, surge),)

@@ -71,16 +71,15 @@ def _is_claim(one: Finding) -> bool:
 
 def _calmed(claim: Finding, known: list[Finding]) -> Finding:
     """A claim beside a service that keeps its objective: a coincidence is context, a mechanism a warning."""
-    suffers = any(one.role is Role.SYMPTOM for one in known)
-    blind = any(one.severity is Severity.UNKNOWN for one in known)
-    fails = any(one.cause in OWN_TROUBLE and one.role is Role.CAUSE and not _coincides(one) for one in known)
-    if suffers or blind:
+    kept = any(one.cause == "none" for one in known) and not any(one.role is Role.SYMPTOM for one in known)
+    if not kept:
         return claim
     if _coincides(claim):
+        fails = any(one.cause in OWN_TROUBLE and one.role is Role.CAUSE and not _coincides(one) for one in known)
         return claim if fails else replace(claim, role=Role.CONTEXT, severity=Severity.NOTE)
-    if claim.cause in OWN_TROUBLE:
+    if claim.cause in OWN_TROUBLE or claim.severity is not Severity.CRITICAL:
         return claim
-    return replace(claim, severity=Severity.WARNING) if claim.severity is Severity.CRITICAL else claim
+    return replace(claim, severity=Severity.WARNING)
 
 
 def _coincides(claim: Finding) -> bool:

@@ -115,6 +115,12 @@ def test_a_surge_that_latency_stands_is_context() -> None:
     assert Role.CONTEXT is only(analysis.driven_by(latency(line(0.05)), traffic(line(20, 60)))).role
 
 
+def test_traffic_that_began_is_no_surge() -> None:
+    """A service that was started has no usual traffic yet."""
+    began = [(t, 0.0 if t < NOW - 600 else 20.0) for t, _ in line(1)]
+    assert Role.RULED_OUT is only(analysis.driven_by(latency(line(0.05, 0.6, ago=600)), traffic(began))).role
+
+
 def ratio(points: list[tuple[float, float]]) -> Evidence:
     """The share of failed requests."""
     return series("error_ratio", "ratio", {"": points})
