@@ -11,7 +11,7 @@ from runbook_lib.actions import release
 from runbook_lib.analysis import release_gate
 from runbook_lib.analysis.release_history import newest, pending
 from runbook_lib.errors import ParameterError
-from runbook_lib.model import Environment, Evidence, Gap, GuardResult, NoPlan, Plan
+from runbook_lib.model import Environment, Evidence, Gap, GuardResult, NoPlan, OutcomeStatus, Plan
 
 if TYPE_CHECKING:
     from runbook_lib.actions.propose import Systems
@@ -122,6 +122,11 @@ class Deploy:
 
     run: Systems
 
+    @property
+    def kubernetes(self) -> Any:
+        """The cluster that holds the release."""
+        return self.run.kubernetes
+
     def observe(self, plan: Plan) -> Plan | NoPlan:
         """The same plan, rendered and held against the cluster again."""
         asked = plan.preconditions
@@ -153,3 +158,7 @@ class Deploy:
     def read_back(self, plan: Plan) -> Mapping[str, Any]:
         """The newest revision, and what the deployment asks for and has ready."""
         return release.read_back(self.run)
+
+    def settled(self, plan: Plan, found: Mapping[str, Any]) -> OutcomeStatus:
+        """By the newest revision and the image that the deployment asks for."""
+        return release.settled(plan, found, ours=found.get("image") == plan.after["image"])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.actions import approval as approvals
 from runbook_lib.actions.ledger import RATE_SECONDS, Ledger
+from runbook_lib.actions.lock import cluster_lease
+from runbook_lib.actions.protocol import InCluster
 from runbook_lib.errors import ActionError, ActionRejectedError, GuardError, OutcomeUnknownError, RunbookError
 from runbook_lib.model import GuardResult, Outcome, OutcomeStatus, Plan
 from runbook_lib.model.times import rfc3339, utc_now
@@ -41,7 +43,7 @@ def apply(action: Action, plan: Plan, context: Context, approval: str = "") -> O
     guards: list[GuardResult] = []
     try:
         _check(action, plan, context, guards)
-        with _locked(context, plan):
+        with _locked(action, plan, context, guards):
             _admit(plan, context, guards)
             guards.append(_approved(plan, context, approval))
             key = _intent(plan, context)
@@ -119,12 +121,15 @@ def _approved(plan: Plan, context: Context, approval: str) -> GuardResult:
 
 
 @contextmanager
-def _locked(context: Context, plan: Plan) -> Iterator[None]:
-    release = context.lock(f"{plan.environment}/{plan.target}")
-    try:
+def _locked(action: Action, plan: Plan, context: Context, guards: list[GuardResult]) -> Iterator[None]:
+    """One action a target at a time: among the runs of this archive, and in the cluster among all."""
+    with ExitStack() as held:
+        held.callback(context.lock(f"{plan.environment}/{plan.target}"))
+        if isinstance(action, InCluster):
+            result, release = cluster_lease(action.kubernetes, plan.service, holder=f"{context.actor}/{context.run_id}")
+            guards.append(result)
+            held.callback(release)
         yield
-    finally:
-        release()
 
 
 def _intent(plan: Plan, context: Context) -> str:

@@ -55,6 +55,14 @@ class Ledger:
         """
         return _insert(self._of(plan) / f"{key}{_OUTCOME}", {"outcome": outcome, "by": by, "at": rfc3339(utc_now())})
 
+    def outcome(self, plan: Plan, key: str) -> Mapping[str, Any]:
+        """``{outcome, by, at}`` of a request; empty while nobody knows."""
+        try:
+            found: Mapping[str, Any] = json.loads((self._of(plan) / f"{key}{_OUTCOME}").read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return found
+
     def unsettled(self, plan: Plan) -> tuple[Mapping[str, Any], ...]:
         """Requests to the plan's target whose outcome nobody knows: of dead runs, and of lost answers."""
         found = []

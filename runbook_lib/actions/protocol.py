@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from runbook_lib.model import Environment, GuardResult, NoPlan, Plan
+from runbook_lib.model import Environment, GuardResult, NoPlan, OutcomeStatus, Plan
 
 
 class Action(Protocol):
@@ -29,6 +29,23 @@ class Action(Protocol):
 
     def read_back(self, plan: Plan) -> Mapping[str, Any]:
         """The target's state after the request."""
+
+
+@runtime_checkable
+class InCluster(Protocol):
+    """A kind that changes a workload of a cluster, where a lease keeps other runs out meanwhile."""
+
+    @property
+    def kubernetes(self) -> Any:
+        """The client of that cluster."""
+
+
+@runtime_checkable
+class Settles(Protocol):
+    """A kind whose effect cannot be told from ``after`` alone."""
+
+    def settled(self, plan: Plan, found: Mapping[str, Any]) -> OutcomeStatus:
+        """What a request whose answer was lost has come to, from what ``read_back`` found."""
 
 
 @dataclass(frozen=True, slots=True)

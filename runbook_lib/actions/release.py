@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from runbook_lib.model import Evidence, Gap, GuardResult
+from runbook_lib.model import Evidence, Gap, GuardResult, OutcomeStatus
 
 if TYPE_CHECKING:
     from runbook_lib.actions.propose import Systems
-    from runbook_lib.model import Check
+    from runbook_lib.model import Check, Plan
 
 #: What a new revision and its way back need, by the API server's audit log (real-parts, section 4).
 VERBS = (
@@ -77,3 +77,17 @@ def read_back(run: Systems) -> dict[str, Any]:
             "ready": status.get("readyReplicas", 0),
         }
     return result or {"unreadable": getattr(history, "reason", "")}
+
+
+def settled(plan: Plan, found: Mapping[str, Any], *, ours: bool) -> OutcomeStatus:
+    """What a Helm operation whose answer was lost has come to.
+
+    Args:
+        plan: what was sent.
+        found: what ``read_back`` found.
+        ours: whether the newest revision is what the plan asked for.
+    """
+    if not ours or int(found.get("revision", 0)) <= int(plan.preconditions["revision"]):
+        return OutcomeStatus.UNKNOWN
+    named = {"deployed": OutcomeStatus.APPLIED, "failed": OutcomeStatus.FAILED}
+    return named.get(str(found.get("status", "")), OutcomeStatus.UNKNOWN)

@@ -11,7 +11,7 @@ from runbook_lib.actions.schema import schema_fits
 from runbook_lib.analysis.release_gate import release_idle
 from runbook_lib.analysis.release_history import last_good, newest, pending
 from runbook_lib.errors import ParameterError
-from runbook_lib.model import Environment, Evidence, Gap, GuardResult, NoPlan, Plan
+from runbook_lib.model import Environment, Evidence, Gap, GuardResult, NoPlan, OutcomeStatus, Plan
 
 if TYPE_CHECKING:
     from runbook_lib.actions.propose import Systems
@@ -106,6 +106,11 @@ class Rollback:
 
     run: Systems
 
+    @property
+    def kubernetes(self) -> Any:
+        """The cluster that holds the release."""
+        return self.run.kubernetes
+
     def observe(self, plan: Plan) -> Plan | NoPlan:
         """The same plan, held against the release and the cluster again."""
         to = int(plan.after["revision"])
@@ -134,6 +139,11 @@ class Rollback:
     def read_back(self, plan: Plan) -> Mapping[str, Any]:
         """The newest revision, and what the deployment asks for and has ready."""
         return release.read_back(self.run)
+
+    def settled(self, plan: Plan, found: Mapping[str, Any]) -> OutcomeStatus:
+        """By the newest revision, which says where it returned to."""
+        return release.settled(plan, found, ours=found.get("description") == f"Rollback to {plan.after['revision']}")
+
 
 
 def _died(history: Evidence | Gap) -> GuardResult:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from runbook_lib.cli.output import Json, columns, emit, line
+from runbook_lib.cli.reconcile import reconcile
 
 if TYPE_CHECKING:
     from runbook_lib.record import archive as archives
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from runbook_lib.record.index import Entry
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="The archive of all runs.")
+app.command("reconcile")(reconcile)
 
 Archive = Annotated[str, typer.Option("--archive", help="Archive; default: outputs beside runbook.toml.")]
 Run = Annotated[str, typer.Argument(help="Run id, its beginning, or: last")]
