@@ -33,7 +33,7 @@ def cache(info: Evidence | Gap, slowlog: Given = None, latency: Given = None) ->
     full = _refused(info, slowlog, latency)
     if full:
         return (full,)
-    findings = list(_slow(slowlog, latency))
+    findings = list(_halting(info, slowlog, latency) or _slow(slowlog, latency))
     if isinstance(info, Gap):
         return (*findings, untold("whether the cache evicts or is saturated", info))
     slow = any(one.cause == "redis.slow" and one.role is Role.CAUSE for one in findings)
@@ -54,6 +54,15 @@ def _refused(*given: Given) -> Finding | None:
                 subject={"by": "connections"},
             )
     return None
+
+
+def _halting(*given: Given) -> list[Finding]:
+    """``redis.slow`` when some questions get their answer and others none in time: it is there, and held up."""
+    late = [one for one in given if isinstance(one, Gap) and one.kind == "timeout"]
+    if not late or not any(isinstance(one, Evidence) for one in given):
+        return []
+    title = f"some questions are answered, others not in time: {late[0].reason}"
+    return [found("redis.slow", Severity.CRITICAL, title, *given, limit="ping_seconds", confidence=0.6)]
 
 
 def _slow(slowlog: Given, latency: Given) -> list[Finding]:

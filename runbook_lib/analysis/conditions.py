@@ -23,15 +23,17 @@ class Scene:
     Args:
         causes: every finding that claims a cause.
         gaps: what could not be read.
+        answered: systems that answered some other question.
     """
 
     causes: Sequence[Finding]
     gaps: Sequence[Gap]
+    answered: frozenset[str] = frozenset()
 
     def silent(self, source: str) -> bool:
-        """Whether ``source`` could not be reached by ourselves either."""
+        """Whether ``source`` could not be reached by ourselves either, with any question."""
         silent = [gap for gap in self.gaps if gap.source == source and gap.kind in _UNREACHABLE]
-        return any(not has_no_room(gap) for gap in silent)
+        return source not in self.answered and any(not has_no_room(gap) for gap in silent)
 
     def has(self, *causes: str) -> bool:
         """Whether any of ``causes`` is claimed."""

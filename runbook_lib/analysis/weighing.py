@@ -42,7 +42,8 @@ def weigh(findings: Iterable[Finding], gaps: Iterable[Gap] = ()) -> tuple[Findin
     known, silences = sorted(_unique(findings), key=_key), tuple(gaps)
     claims = [_calmed(one, known) for one in known if _is_claim(one)]
     told = [one for one in known if EXPLAINED_BY in one.subject]
-    scene = Scene([*(one for one in claims if one.role is Role.CAUSE), *told], silences)
+    answered = frozenset(cited.partition(".")[0] for one in known for cited in one.evidence if "#" in cited)
+    scene = Scene([*(one for one in claims if one.role is Role.CAUSE), *told], silences, answered)
     claims = [_confirmed(one, scene) for one in claims]
     roots, explained = _explain(claims, scene)
     top = min(roots, key=_key, default=None)

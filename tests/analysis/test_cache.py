@@ -128,6 +128,14 @@ def test_a_refused_connection_is_itself_the_finding() -> None:
     assert {"redis.saturated"} == set(claimed(analysis.cache(full, full, full)))
 
 
+def test_a_cache_that_answers_now_and_then_is_slow() -> None:
+    """Questions that time out beside others that are answered tell of a cache that is held up, not gone."""
+    late = gap("redis", "latency_seconds", "timeout")
+    claims = [*analysis.cache(info(), slowlog(), late), Finding("redis.unreachable", Severity.CRITICAL, "calls fail")]
+    found = analysis.weigh(claims, [late])
+    assert ["redis.slow"] == [one.cause for one in found if one.role is Role.CAUSE]
+
+
 def test_info_without_its_fields_is_unknown() -> None:
     """An answer that lacks the numbers does not make the cache healthy."""
     found = analysis.cache(document("redis", "info", version="9"), None, None)
