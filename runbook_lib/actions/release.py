@@ -36,6 +36,18 @@ def image_of(run: Systems, deployment: Evidence) -> str:
     return str(images.get(run.service.workload.get("container", ""), next(iter(images.values()), "")))
 
 
+def of_repository(run: Systems, images: Iterable[str]) -> str:
+    """The one of some images that is the service's own; empty when there is none."""
+    repository = str(run.service.workload.get("repository", ""))
+    return next((one for one in images if one.rpartition(":")[0].endswith(repository)), "")
+
+
+def setting(run: Systems, name: str) -> str:
+    """``chart`` or ``values``: of the environment where it has its own, else of the service."""
+    endpoint = run.environment.endpoints.get("kubernetes")
+    return str((endpoint.settings.get(name) if endpoint else "") or run.service.workload.get(name, ""))
+
+
 def held(conflicts: Iterable[Conflict]) -> tuple[str, ...]:
     """One sentence for each field that another manager holds with another value."""
     return tuple(

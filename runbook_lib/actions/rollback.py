@@ -83,7 +83,11 @@ def _plan(
         environment=run.environment.name,
         target=release.target(run),
         before={"revision": current, "status": last["status"], "image": release.image_of(run, deployment)},
-        after={"revision": to, "recorded_good": recorded},
+        after={
+            "revision": to,
+            "recorded_good": recorded,
+            "image": release.of_repository(run, preview.document["images"]),
+        },
         preconditions={
             "uid": deployment.document["metadata"]["uid"],
             "revision": current,
@@ -143,7 +147,6 @@ class Rollback:
     def settled(self, plan: Plan, found: Mapping[str, Any]) -> OutcomeStatus:
         """By the newest revision, which says where it returned to."""
         return release.settled(plan, found, ours=found.get("description") == f"Rollback to {plan.after['revision']}")
-
 
 
 def _died(history: Evidence | Gap) -> GuardResult:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from runbook_lib.actions.release import of_repository
 from runbook_lib.model import Gap, GuardResult
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def schema_fits(run: Systems, revision: int) -> GuardResult:
         return _no(f"a migration of {', '.join(stuck)} stopped half-way or holds its lock")
     if not tools:
         return GuardResult(NAME, True, "no migration tool has a table in the database")
-    tag = _tag(run, preview.document["images"])
+    tag = of_repository(run, preview.document["images"]).rpartition(":")[2]
     accepts = run.service.workload.get("schema", {}).get(tag)
     if accepts is None:
         return _no(f"cannot be told: workload.schema says nothing about {tag or 'the image'}")
@@ -50,12 +51,6 @@ def _tools(document: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 
 def _newest(tool: Mapping[str, Any]) -> str:
     return str(tool.get("newest") or "nothing")
-
-
-def _tag(run: Systems, images: list[str]) -> str:
-    repository = str(run.service.workload.get("repository", ""))
-    ours = [image for image in images if image.rpartition(":")[0].endswith(repository)]
-    return ours[0].rpartition(":")[2] if ours else ""
 
 
 def _no(reason: str) -> GuardResult:

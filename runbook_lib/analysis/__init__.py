@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from runbook_lib.analysis.pool_use import pool
     from runbook_lib.analysis.probe import health
     from runbook_lib.analysis.release import shifted_after
-    from runbook_lib.analysis.release_gate import release_built, release_commit, release_ready, release_tag
+    from runbook_lib.analysis.release_gate import (
+        objectives_hold,
+        release_built,
+        release_commit,
+        release_ready,
+        release_tag,
+    )
     from runbook_lib.analysis.rollout import rolled_out
     from runbook_lib.analysis.slo import spending
     from runbook_lib.analysis.steps import agrees, answered, below, by_hand, expected, planned
@@ -50,6 +56,7 @@ __all__ = [
     "health",
     "lost_requests",
     "objective_breached",
+    "objectives_hold",
     "planned",
     "pool",
     "release_built",
@@ -83,6 +90,7 @@ _HOMES = {
     "health": "probe",
     "lost_requests": "downtime",
     "objective_breached": "objective",
+    "objectives_hold": "release_gate",
     "planned": "steps",
     "pool": "pool_use",
     "release_built": "release_gate",

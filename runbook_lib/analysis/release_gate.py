@@ -8,6 +8,7 @@ from typing import Any
 
 from runbook_lib.analysis.release_history import newest, pending
 from runbook_lib.model import Check, Checks, CheckStatus, Evidence, Gap, Objective
+from runbook_lib.model.units import format_value
 
 #: Conclusions of a CI run that do not stand against a release.
 _GOOD = ("success", "neutral", "skipped")
@@ -52,6 +53,33 @@ def release_ready(
     """Whether a release may change now: at rest, budget left, room for one pod more; and advice on its strategy."""
     needed = (release_idle(history), budget_left(errors, objective), room_for_surge(deployment, quotas))
     return Checks((*needed, *without_downtime(deployment)))
+
+
+def objectives_hold(
+    latency: Evidence | Gap, errors: Evidence | Gap, promised: Objective, availability: Objective
+) -> Checks:
+    """Whether the objectives hold now: the newest p95 below its bound, and errors within their budget.
+
+    Args:
+        latency: p95 over time, seconds.
+        errors: share of requests that failed, over time.
+        promised: the latency objective.
+        availability: the availability objective.
+    """
+    limit = promised.threshold_seconds or 0.0
+    return Checks((
+        _newest("p95 latency", latency, limit, f"below {format_value(limit, 's')}"),
+        _newest("error ratio", errors, MAX_BURN_RATE * availability.error_budget, f"burn rate below {MAX_BURN_RATE:g}"),
+    ))  # fmt: skip
+
+
+def _newest(name: str, given: Evidence | Gap, limit: float, required: str) -> Check:
+    if isinstance(given, Gap) or given.latest.value is None:
+        reason = given.reason if isinstance(given, Gap) else "no sample"
+        return _unknown(name, reason, required, "read it again when the metrics answer")
+    if given.latest.value >= limit:
+        return _failed(name, f"now {given.latest}", required, "find the cause: runbook run high_latency")
+    return _passed(name, f"now {given.latest}", required)
 
 
 def ci_passed(commit: str, runs: Evidence | Gap) -> Check:

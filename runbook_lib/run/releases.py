@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from runbook_lib import actions
 from runbook_lib.analysis.downtime import compared, lost_requests
+from runbook_lib.analysis.release_history import newest
 from runbook_lib.analysis.rollout import ANSWERS_PER_POD, rolled_out, settled
-from runbook_lib.errors import RecordError
-from runbook_lib.model import Check, Checks, CheckStatus, Evidence, Findings, Gap, NoPlan, Plan, Verification
+from runbook_lib.errors import ActionError, RecordError
+from runbook_lib.model import Check, Checks, CheckStatus, Evidence, Findings, Gap, NoPlan, Plan, Verdict, Verification
 from runbook_lib.record.archive import Archive
 from runbook_lib.record.record import Record
 from runbook_lib.record.status import Status
@@ -156,13 +157,72 @@ class Releases:
             latency: what ``Run.verify`` gave.
         """
         result = self._run.conclude(verdict_of(checks, latency))
-        well = result.status == "held" or (result.status == "not_needed" and checks.passed)
-        history = self._run.helm.history() if well else None
-        if isinstance(history, Evidence):
-            newest = history.table.records()[-1]
-            if newest["status"] == "deployed":
-                self._journal("note", {**self._name, "what": GOOD, "revision": newest["revision"]})
+        if result.status == "held":
+            self._remember()
         return result
+
+    def remember(self, findings: Findings) -> str:
+        """Call the live revision good, for a rollback to return to, when nothing was found against it.
+
+        Args:
+            findings: everything that the run knows.
+
+        Returns:
+            What was remembered, or why not.
+        """
+        if findings.verdict is not Verdict.HEALTHY:
+            return f"not remembered as good: the verdict is {findings.verdict}"
+        return self._remember()
+
+    def _remember(self) -> str:
+        history = self._run.helm.history()
+        if isinstance(history, Gap):
+            return f"not remembered as good: {history.reason}"
+        last = newest(history)
+        if last["status"] != "deployed":
+            return f"not remembered as good: revision {last['revision']} is {last['status']}"
+        self._journal("note", {**self._name, "what": GOOD, "revision": last["revision"]})
+        return f"revision {last['revision']} is remembered as good"
+
+    def validate(self, version: str = "") -> Checks:
+        """Hold what is live against the complete rule, and write it down; changes nothing.
+
+        Args:
+            version: the version that must be served; empty for the tag that the deployment asks for.
+        """
+        rollout = self._run.kubernetes.rollout()
+        image = ""
+        if isinstance(rollout, Evidence):
+            images = rollout.document["deployment"]["images"]
+            image = str(images.get(self._run.service.workload.get("container", ""), next(iter(images.values()), "")))
+        if version:
+            image = f"{image.rpartition(':')[0]}:{version}"
+        checks = rolled_out(rollout, self.answers(rollout), image=image, version=image.rpartition(":")[2])
+        self._run.check(checks)
+        return checks
+
+    def tell(self, verification: Verification) -> str:
+        """Tell the team in Slack, once, what this run changed and how it stands; a failure is written down.
+
+        Args:
+            verification: what ``conclude`` gave.
+
+        Returns:
+            What was told, or why nothing was.
+        """
+        run = self._run
+        if run.changed_at is None:
+            return "nobody was told: nothing was changed"
+        state = verification.status.replace("_", " ")
+        text = f"{run.runbook} of {run.service.name} in {run.environment.name}: {state}; {verification.sentence}"
+        text = f"{text} (record {run.id})"
+        try:
+            run.slack.post(text, key=f"{run.id}-{run.runbook}")
+            told = f"told the team: {text}"
+        except ActionError as error:
+            told = f"the team could not be told: {error}"
+        self._journal("note", {"what": "notification", "text": told})
+        return told
 
     def good(self) -> tuple[int, ...]:
         """Revisions of the release that sealed records of this archive call good, newest record first."""

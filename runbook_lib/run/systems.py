@@ -47,6 +47,8 @@ CLIENTS: Mapping[str, Client] = {
     # Helm reaches its release through the cluster.
     "helm": Client("kubernetes", "helm", "HelmClient", ""),
     "registry": Client("registry", "registry", "RegistryClient", ""),
+    "slack": Client("slack", "slack", "SlackClient", ""),
+    "pagerduty": Client("pagerduty", "pagerduty", "PagerDutyClient", ""),
     "tools": Client("tools", "tools", "ToolsClient", "version"),
 }
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from runbook_lib.lab.service.releases import RELEASES, REPOSITORY
+from runbook_lib.lab.vendors import images as manifests
 
 Object = dict[str, Any]
 Reader = Callable[[str, str, str], Mapping[str, str]]  # kind, namespace, name -> data
@@ -79,9 +80,11 @@ def pull(reference: str, *, has_command: bool) -> Image:
             f'failed to pull and unpack image "{full}:{tag}": failed to resolve reference "{full}:{tag}": '
             f"{full}:{tag}: not found",
         )
-    digest = f"{full}@sha256:{hashlib.sha256(f'{repository}:{tag}'.encode()).hexdigest()}"
     if repository != REPOSITORY:
+        digest = f"{full}@sha256:{hashlib.sha256(f'{repository}:{tag}'.encode()).hexdigest()}"
         return Image(reference, digest, (), {})
+    # The registry's digest: a rollout is held against it.
+    digest = f"{full}@{manifests.digest(tag)}"
     return Image(reference, digest, (sys.executable, "-m", "runbook_lib.lab.service"), {"APP_VERSION": tag})
 
 
