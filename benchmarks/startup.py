@@ -1,7 +1,7 @@
 """What a start costs beside its peers: the help screen beside importing typer, a run beside plain papermill.
 
-Both sides of a ratio run in turns in the same minute; the least of several rounds counts. A run is measured on a service
-whose systems do not answer, so that it is the machinery that is compared, not the systems.
+Both sides of a ratio run in turns in the same minute; the least of several rounds counts. A run is measured on a
+service whose systems do not answer, so that it is the machinery that is compared, not the systems.
 """
 
 from __future__ import annotations
