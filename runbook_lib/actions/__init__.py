@@ -7,12 +7,14 @@ from runbook_lib.actions.command import command
 from runbook_lib.actions.deploy import deploy
 from runbook_lib.actions.end_backend import end_backend
 from runbook_lib.actions.guarded import apply
+from runbook_lib.actions.notify import answer, message, note, page
 from runbook_lib.actions.propose import bind, propose
 from runbook_lib.actions.rollback import rollback
 from runbook_lib.actions.scale import scale
 
 __all__ = [
     "advice",
+    "answer",
     "apply",
     "bind",
     "choose",
@@ -21,6 +23,9 @@ __all__ = [
     "end_backend",
     "grant",
     "identity",
+    "message",
+    "note",
+    "page",
     "propose",
     "rollback",
     "scale",

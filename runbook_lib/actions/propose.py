@@ -11,6 +11,8 @@ from runbook_lib.actions.deploy import KIND as DEPLOY
 from runbook_lib.actions.deploy import Deploy
 from runbook_lib.actions.end_backend import KIND as END_BACKEND
 from runbook_lib.actions.end_backend import EndBackend, end_backend
+from runbook_lib.actions.notify import KIND as NOTIFY
+from runbook_lib.actions.notify import Notify
 from runbook_lib.actions.protocol import Action
 from runbook_lib.actions.rollback import KIND as ROLLBACK
 from runbook_lib.actions.rollback import UNLOCK, Rollback
@@ -35,6 +37,8 @@ class Systems(Protocol):
     github: Any
     registry: Any
     tools: Any
+    slack: Any
+    pagerduty: Any
 
     @property
     def availability(self) -> Objective:
@@ -85,7 +89,9 @@ def bind(plan: Plan, run: Systems) -> Action:
         return Deploy(run)
     if plan.kind in {ROLLBACK, UNLOCK}:
         return Rollback(run)
-    raise UnknownNameError("kind of action", plan.kind, (SCALE, END_BACKEND, COMMAND, DEPLOY, ROLLBACK, UNLOCK))
+    if plan.kind == NOTIFY:
+        return Notify(run)
+    raise UnknownNameError("kind of action", plan.kind, (NOTIFY, SCALE, END_BACKEND, COMMAND, DEPLOY, ROLLBACK, UNLOCK))
 
 
 def _for(finding: Finding, run: Systems, replicas: int) -> Plan | NoPlan:

@@ -9,11 +9,13 @@ from runbook_lib.record.status import Status, settle
 
 def settled(record: Record) -> Status:
     """The status of a run whose last cell ended well, from what its record says."""
-    outcomes = [one for one in (record.outcome_of(plan["digest"]) for plan in record.plans) if one is not None]
+    outcomes = [(plan, one) for plan in record.plans if (one := record.outcome_of(plan["digest"])) is not None]
+    # A message that arrived changes nothing that an objective could be held against.
+    counted = [one for plan, one in outcomes if (plan["kind"], one["outcome"]) != ("notify", "applied")]
     return settle(
         record.verdict,
         [Gap.from_json(gap) for gap in record.gaps],
-        [str(one["outcome"]) for one in outcomes],
+        [str(one["outcome"]) for one in counted],
         str((record.verification or {}).get("status", "")),
         findings=sum(one.get("severity") != "note" for one in record.findings),
         waiting=len(record.plans) - len(outcomes),

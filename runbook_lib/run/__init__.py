@@ -33,6 +33,7 @@ from runbook_lib.model import (
 )
 from runbook_lib.run import opening
 from runbook_lib.run.attach import Surroundings, current_cell, surroundings
+from runbook_lib.run.handover import Handover, handover
 from runbook_lib.run.header import Closing, Header
 from runbook_lib.run.preflight import preflight
 from runbook_lib.run.releases import Releases
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from runbook_lib.clients.grafana import GrafanaClient
     from runbook_lib.clients.helm import HelmClient
     from runbook_lib.clients.kubernetes import KubernetesClient
+    from runbook_lib.clients.pagerduty import PagerDutyClient
     from runbook_lib.clients.postgres import PostgresClient
     from runbook_lib.clients.probe import HttpProbe
     from runbook_lib.clients.prometheus import PrometheusClient
@@ -79,6 +81,7 @@ class Run:
     github: GitHubClient
     helm: HelmClient
     registry: RegistryClient
+    pagerduty: PagerDutyClient
     service_probe: HttpProbe
     slack: SlackClient
     tools: ToolsClient
@@ -277,6 +280,16 @@ class Run:
     def releases(self) -> Releases:
         """What this run does around a change of a release."""
         return Releases(self, self._around, self._opened.record.path.parents[3], self._journal)
+
+    def handover(self, *, incident: str, on_call: Evidence | Gap | None = None) -> Handover:
+        """What the next person must know: what is found now, what earlier runs tried, their records, and the contacts.
+
+        Args:
+            incident: names the trouble, such as the alert; the same name is the same page and the same message.
+            on_call: who is on call, where that can be read.
+        """
+        archive = self._opened.record.path.parents[3]
+        return handover(self, archive, incident=incident, on_call=on_call)
 
     def conclude(self, verification: Verification) -> Verification:
         """Take a verification that was made of several readings as this run's own."""

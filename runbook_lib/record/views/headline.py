@@ -130,6 +130,8 @@ def _step_after(record: Record, plan: Mapping[str, Any]) -> str:
     state = outcome["outcome"] if outcome else "waiting"
     if state == "waiting":
         return f"Approve the plan ({plan['effect']}): runbook approve {record.run_id} --plan {plan['digest']}"
+    if state == "applied" and plan["kind"] == "notify":
+        return "It was handed over: go on until somebody has taken over."
     if state == "applied":
         verified = (record.verification or {}).get("status", "unknown")
         return {
