@@ -107,8 +107,8 @@ def import_page(page: Path, name: str, existing: Path | None = None) -> Imported
         metadata = {**metadata, **{key: edited[key] for key in ("scenarios",) if key in edited}}
     metadata[IMPORTED] = {
         "page": page.name,
-        "digest": _digest(text),
-        "cells": {cell.id: _digest(cell.source) for cell in made},
+        "digest": digest(text),
+        "cells": {cell.id: digest(cell.source) for cell in made},
         "instructions": [_listed(one) for one in draft.instructions],
     }
     return Imported({**cells.notebook((), metadata), "cells": rows}, draft, merge)
@@ -132,12 +132,12 @@ def _merged(made: Sequence[Cell], before: Mapping[str, Any], merge: Merge) -> li
 def _one(cell: Cell, old: Mapping[str, Any], remembered: Mapping[str, str], merge: Merge) -> dict[str, Any]:
     """A cell that is there already: made anew, unless a person has edited it."""
     source = "".join(old["source"])
-    if _digest(source) == remembered.get(cell.id, _digest(source)) and cell.id in remembered:
+    if digest(source) == remembered.get(cell.id, digest(source)) and cell.id in remembered:
         return cell.to_json()
     if source == cell.source:
         return cell.to_json()
     merge.kept.append(cell.id)
-    if _digest(cell.source) != remembered.get(cell.id):
+    if digest(cell.source) != remembered.get(cell.id):
         merge.conflicts.append(cell.id)
     if cell.tag == "parameters":
         source = _with_new_parameters(source, cell.source, merge)
@@ -160,7 +160,7 @@ def _keep_own(
     for cell in before["cells"]:
         name = str(cell.get("id", ""))
         present = {row["id"] for row in rows}
-        edited = _digest("".join(cell["source"])) != remembered.get(name)
+        edited = digest("".join(cell["source"])) != remembered.get(name)
         if name not in present and edited:
             place = next((index + 1 for index, row in enumerate(rows) if row["id"] == previous), len(rows) - 1)
             rows.insert(place, dict(cell))
@@ -185,5 +185,6 @@ def _listed(one: Any) -> dict[str, Any]:
     return {**told, "by_hand": one.by_hand} if one.by_hand else told
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """What a text is recognised by."""
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

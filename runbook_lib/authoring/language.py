@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 
 from runbook_lib.errors import nearest
@@ -24,9 +24,18 @@ def systems() -> Mapping[str, type]:
     return _systems()
 
 
-def queries(tree: ast.Module) -> Iterator[tuple[str, str, ast.expr | None]]:
-    """Every read of a run: attribute, method, and the first argument of ``query``."""
-    aliases = _aliases(tree)
+def aliases(trees: Iterable[ast.Module]) -> dict[str, str]:
+    """Names that stand for a client in a whole notebook: ``metrics, cluster = run.metrics, run.kubernetes``."""
+    return {name: attribute for tree in trees for name, attribute in _aliases(tree).items()}
+
+
+def queries(tree: ast.Module, aliases: Mapping[str, str]) -> Iterator[tuple[str, str, ast.expr | None]]:
+    """Every read of a run: attribute, method, and the first argument of ``query``.
+
+    Args:
+        tree: of a cell.
+        aliases: of the notebook.
+    """
     for node in ast.walk(tree):
         if not isinstance(node, ast.Attribute):
             continue
@@ -40,11 +49,11 @@ def queries(tree: ast.Module) -> Iterator[tuple[str, str, ast.expr | None]]:
                 yield attribute, "query", node.args[0]
 
 
-def unknown_queries(tree: ast.Module) -> Iterator[str]:
+def unknown_queries(tree: ast.Module, aliases: Mapping[str, str]) -> Iterator[str]:
     """Reads that no client has, with the nearest one."""
     from runbook_lib.queries.load import load
 
-    for attribute, method, name in queries(tree):
+    for attribute, method, name in queries(tree, aliases):
         client = systems().get(attribute)
         if client is None:
             continue
@@ -101,9 +110,8 @@ def applies(tree: ast.Module) -> Iterator[str]:
             yield "run.apply stands alone in a cell tagged action"
 
 
-def writes(tree: ast.Module) -> Iterator[str]:
+def writes(tree: ast.Module, aliases: Mapping[str, str]) -> Iterator[str]:
     """Changes that pass by the guarded path."""
-    aliases = _aliases(tree)
     for node in ast.walk(tree):
         if not isinstance(node, ast.Attribute) or node.attr not in WRITES:
             continue
@@ -125,7 +133,6 @@ def _systems() -> Mapping[str, type]:
 
 
 def _aliases(tree: ast.Module) -> dict[str, str]:
-    """Names that stand for a client: ``metrics, cluster = run.metrics, run.kubernetes``."""
     found: dict[str, str] = {}
     for node in ast.walk(tree):
         if not isinstance(node, ast.Assign):

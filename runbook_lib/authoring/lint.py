@@ -70,6 +70,10 @@ class Notebook:
         """The code cells."""
         return [cell for cell in self.cells if cell["cell_type"] == "code"]
 
+    def aliases(self) -> dict[str, str]:
+        """Names that stand for a client of the run, in any of its cells."""
+        return language.aliases(tree(cell) for cell in self.code())
+
     def markdown(self) -> list[dict[str, Any]]:
         """The text cells."""
         return [cell for cell in self.cells if cell["cell_type"] == "markdown"]
@@ -249,12 +253,20 @@ def _language(find: Callable[[ast.Module], Iterator[str]]) -> Callable[[Notebook
     return check
 
 
+def _queries(book: Notebook) -> Iterator[tuple[str, str]]:
+    aliases = book.aliases()
+    for cell in book.code():
+        for message in language.unknown_queries(tree(cell), aliases):
+            yield _id(cell), message
+
+
 def _writes(book: Notebook) -> Iterator[tuple[str, str]]:
+    aliases = book.aliases()
     for cell in book.code():
         if tag(cell) != "action":
             for message in language.applies(tree(cell)):
                 yield _id(cell), message
-        for message in language.writes(tree(cell)):
+        for message in language.writes(tree(cell), aliases):
             yield _id(cell), message
 
 
@@ -277,7 +289,7 @@ RULES: Mapping[str, Callable[[Notebook], Iterator[tuple[str, str]]]] = {
     "proven": _proven,
     "secrets": _secrets,
     "naive-time": _language(language.naive_times),
-    "unknown-query": _language(language.unknown_queries),
+    "unknown-query": _queries,
     "timeout": _language(language.missing_timeouts),
     "imports": _language(language.imports),
     "write": _writes,

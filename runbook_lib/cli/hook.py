@@ -46,7 +46,7 @@ def serve(
     place = Place(_folder(folder), known.path.resolve(), str(local_archive(archive or str(home / "outputs"))), books)
     queue = Queue(place.folder / "queue.sqlite")
     teller = Teller(queue, known)
-    dispatcher = Dispatcher(queue, settings, place, teller.tell)
+    dispatcher = Dispatcher(queue, settings, place, teller.tell, spare=True)
     server = Receiver(_address(listen), settings, known, queue, dispatcher.wake)
     _until_told(server, dispatcher)
     teller.close()

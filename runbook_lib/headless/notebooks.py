@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,13 @@ def find(name: str, catalog_folder: Path | None = None) -> Path:
     if wanted not in known:
         raise UnknownNameError("runbook", name, known)
     return known[wanted]
+
+
+def named_in(text: str) -> str:
+    """The runbook that an annotation names: ``runbook://high-latency``, a name, or the end of an address."""
+    last = re.sub(r"[?#].*$", "", text.strip()).rstrip("/").rpartition("/")[2]
+    name = last.removesuffix(".md").removesuffix(".ipynb").removesuffix(".html").replace("-", "_").lower()
+    return name if re.fullmatch(r"[a-z][a-z0-9_]{0,60}", name) else ""
 
 
 def cells(path: Path) -> list[dict[str, Any]]:

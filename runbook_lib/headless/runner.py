@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,12 @@ def execute(
         # The kernel boots while the executor is imported.
         _drive(notebook, declared, values, begun)
         return begun.finish()
+
+
+def prepare() -> None:
+    """Import now what a run will need, so that the next one begins at once."""
+    for name in ("nbformat", "papermill.execute", "runbook_lib.run.systems"):
+        importlib.import_module(name)
 
 
 def _given(declared: Parameters, given: Mapping[str, Any], environment: str, approval: str) -> dict[str, Any]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runbook_lib.errors import RunbookError
 from runbook_lib.hooks import worker
 from runbook_lib.hooks.queue import Job, Queue
 from runbook_lib.hooks.settings import Settings
@@ -49,6 +52,7 @@ class Dispatcher:
         settings: how many at once, and what is run.
         place: where.
         tell: told of a job when its run begins (without a result) and when it has ended.
+        spare: keep one process ready, so that the first run of a quiet time begins at once.
     """
 
     def __init__(
@@ -57,11 +61,14 @@ class Dispatcher:
         settings: Settings,
         place: Place,
         tell: Callable[[Job, Mapping[str, Any] | None], None] = _silent,
+        *,
+        spare: bool = False,
     ) -> None:
         self._queue, self._settings, self._place, self._tell = queue, settings, place, tell
         self._jobs = place.folder / "jobs"
         self._jobs.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._children: dict[int, subprocess.Popen[bytes]] = {}
+        self._keep_spare, self._spare = spare, None if not spare else self._process()
         self._wake, self._stop = threading.Event(), threading.Event()
 
     def wake(self) -> None:
@@ -76,9 +83,16 @@ class Dispatcher:
     def work(self) -> None:
         """Work until stopped."""
         while not self._stop.is_set():
-            self.round()
+            try:
+                self.round()
+            except (sqlite3.Error, OSError) as error:
+                # A full disk passes; the hook must still be there then.
+                sys.stderr.write(f"hook: {type(error).__name__}: {error}; trying again\n")
             self._wake.wait(POLL_SECONDS)
             self._wake.clear()
+        if self._spare is not None:
+            # Without a job on its input it ends by itself.
+            self._spare.communicate()
 
     def round(self) -> None:
         """Settle jobs that have ended, and begin those that may begin."""
@@ -86,32 +100,51 @@ class Dispatcher:
             self._settle(job)
         while (new := self._queue.next(self._settings.runs_at_once)) is not None:
             self._begin(new)
+        if self._keep_spare and self._spare is None and not self._children and not self._stop.is_set():
+            self._spare = self._process()
 
     def _begin(self, job: Job) -> None:
-        name = job.runbook if job.kind == "run" else self._settings.verify or job.runbook
-        what = {
-            "notebook": str(self._place.notebooks[name]),
-            "parameters": _parameters(self._place.notebooks[name], job, self._settings),
+        try:
+            what = self._what(job)
+        except (RunbookError, KeyError) as error:
+            # A runbook that is gone since the alert came must not stop the others.
+            told = f"it cannot be run: {error}"
+            self._queue.finish(job.id, good=False, record="", told=told)
+            self._tell(job, {"exit_code": 2, "record": "", "verdict": "unknown", "told": told})
+            return
+        (self._jobs / f"{job.key}.json").write_text(json.dumps(what), encoding="utf-8")
+        child, self._spare = self._spare or self._process(), None
+        if child.poll() is not None:
+            child = self._process()
+        _hand(child, job.key)
+        self._children[job.id] = child
+        self._queue.started(job.id, child.pid)
+        self._tell(job, None)
+
+    def _what(self, job: Job) -> dict[str, Any]:
+        """What the process of a job gets to know."""
+        notebook = self._place.notebooks[job.runbook if job.kind == "run" else self._settings.verify or job.runbook]
+        return {
+            "notebook": str(notebook),
+            "parameters": _parameters(notebook, job, self._settings),
             "environment": job.environment,
             "catalog": str(self._place.catalog),
             "archive": self._place.archive,
             "alert": {"name": job.name, "fired_at": job.started, "incident": job.key, "link": job.link},
         }
-        (self._jobs / f"{job.key}.json").write_text(json.dumps(what), encoding="utf-8")
-        with (self._jobs / f"{job.key}.log").open("ab") as log:
-            argv = [sys.executable, "-m", worker.__name__, str(self._jobs), job.key]
+
+    def _process(self) -> subprocess.Popen[bytes]:
+        """A process that waits for the key of a job on its input."""
+        with (self._place.folder / "worker.log").open("ab") as log:
             # A session of its own: what ends us, a signal to our group among it, does not end the run.
-            child = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
+            return subprocess.Popen(
+                [sys.executable, "-m", worker.__name__, str(self._jobs)],
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
                 cwd=self._place.catalog.parent,
             )
-        self._children[job.id] = child
-        self._queue.started(job.id, child.pid)
-        self._tell(job, None)
 
     def _settle(self, job: Job) -> None:
         """Find out how a running job stands; also one that an earlier hook had begun."""
@@ -147,6 +180,13 @@ class Dispatcher:
             self._queue.again(job.id)
             return
         self._tell(job, result)
+
+
+def _hand(child: subprocess.Popen[bytes], key: str) -> None:
+    """Give a waiting process its job; one that is gone is found out when the job is settled."""
+    if child.stdin is not None:
+        with suppress(BrokenPipeError), child.stdin:
+            child.stdin.write(f"{key}\n".encode())
 
 
 def begun_record(archive: Path, incident: str) -> Path | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 
 from runbook_lib.catalog import Catalog
 from runbook_lib.errors import CatalogError, SecretError, UnknownNameError, nearest
+from runbook_lib.headless.notebooks import named_in
 from runbook_lib.hooks.alerts import Notification
 from runbook_lib.secrets import SecretRef
 
@@ -85,7 +85,7 @@ class Settings:
             notification: untrusted.
             catalog: what there is.
         """
-        wished = self.routes.get(notification.name) or wish(notification.runbook) or self.runbook
+        wished = self.routes.get(notification.name) or named_in(notification.runbook) or self.runbook
         if wished not in self.runbooks:
             return f"no runbook that an alert may start: {wished or 'none is named'}"
         services = [notification.labels.get(label, "") for label in self.service_labels]
@@ -94,13 +94,6 @@ class Settings:
             return f"no label names a service of the catalogue: {', '.join(filter(None, services)) or 'none is there'}"
         places = [notification.labels.get(label, "") for label in self.environment_labels]
         return Route(wished, service, _first(places, catalog.environments) or self.environment)
-
-
-def wish(text: str) -> str:
-    """The runbook that an annotation names: ``runbook://high-latency``, a name, or the end of an address."""
-    last = re.sub(r"[?#].*$", "", text.strip()).rstrip("/").rpartition("/")[2]
-    name = last.removesuffix(".md").removesuffix(".ipynb").removesuffix(".html").replace("-", "_").lower()
-    return name if re.fullmatch(r"[a-z][a-z0-9_]{0,60}", name) else ""
 
 
 def load(path: Path, known: Iterable[str], catalog: Catalog) -> Settings:

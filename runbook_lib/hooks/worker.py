@@ -77,5 +77,18 @@ def _run(what: dict[str, Any]) -> dict[str, Any]:
     return {"exit_code": done.exit_code, "record": str(done.record), "verdict": done.verdict, "told": top}
 
 
+def wait(folder: Path) -> int:
+    """Get ready, wait for the key of a job on stdin, and do it; without one there is nothing to do.
+
+    Args:
+        folder: where jobs, claims and results lie.
+    """
+    from runbook_lib.headless.runner import prepare
+
+    prepare()
+    key = sys.stdin.readline().strip()
+    return work(folder, key) if key else 0
+
+
 if __name__ == "__main__":
-    sys.exit(work(Path(sys.argv[1]), sys.argv[2]))
+    sys.exit(wait(Path(sys.argv[1])))

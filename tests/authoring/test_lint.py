@@ -62,6 +62,7 @@ BROKEN: list[tuple[str, str, Change]] = [
     ("unknown-query", "latency", code("latency", "run.metrics.latency_second()")),
     ("unknown-query", "latency", code("latency", 'run.metrics.query("latency_secnds")')),
     ("unknown-query", "database", code("database", "sql.activty()")),
+    ("unknown-query", "pods", code("pods", "cluster.pod()")),
     ("unknown-query", "findings", code("findings", "analysis.databse(1)")),
     ("timeout", "latency", code("latency", 'answer = httpx.get("http://127.0.0.1/")')),
     ("imports", "setup", code("setup", "import subprocess")),

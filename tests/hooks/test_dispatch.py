@@ -25,7 +25,7 @@ from tests.hooks.test_queue import note
 
 T1 = "2026-01-01T00:00:00Z"
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def until(dispatcher: Dispatcher, holds: Callable[[], Any], seconds: float = 90) -> None:
@@ -58,9 +58,27 @@ def test_a_run_and_its_verification(queue: Queue, settings: Settings, place: Pla
     assert all(Record.read(path).sealed and not Record.read(path).run["apply"] for path in records(place))
 
 
+def test_a_spare_process_takes_the_first_job(queue: Queue, settings: Settings, place: Place) -> None:
+    """A process that waits ready takes the first job; one that got none ends with the hook."""
+    dispatcher = Dispatcher(queue, settings, place, spare=True)
+    waiting = dispatcher._spare
+    assert waiting is not None
+    queue.take(note(alertmanager(alert("Slow", T1))), ROUTE)
+    dispatcher.round()
+    assert waiting.pid == queue.jobs()[0].pid
+    until(dispatcher, lambda: not queue.jobs("queued", "running"))
+    dispatcher.round()
+    spare = dispatcher._spare
+    assert spare is not None
+    dispatcher.stop()
+    dispatcher.work()
+    assert 0 == spare.wait(timeout=60)
+    assert 1 == len(records(place))
+
+
 def test_a_run_outlives_the_hook(queue: Queue, settings: Settings, place: Place) -> None:
     """A hook that dies during a run leaves it going; the next one learns how it ended and begins no other."""
-    slow = tiny(place.catalog.parent / "slow.ipynb", "import time", "time.sleep(6)")
+    slow = tiny(place.catalog.parent / "slow.ipynb", "import time", "time.sleep(3)")
     place = replace(place, notebooks={"high_latency": slow})
     queue.take(note(alertmanager(alert("Slow", T1))), ROUTE)
     first = Dispatcher(queue, settings, place)

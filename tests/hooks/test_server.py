@@ -16,10 +16,11 @@ import pytest
 
 from runbook_lib.catalog import Catalog
 from runbook_lib.errors import UsageError
+from runbook_lib.headless.notebooks import named_in
 from runbook_lib.hooks import server as servers
 from runbook_lib.hooks.queue import Queue
 from runbook_lib.hooks.server import MOST_BYTES, Receiver
-from runbook_lib.hooks.settings import Settings, wish
+from runbook_lib.hooks.settings import Settings
 from tests.hooks.deliveries import alert, alertmanager, pagerduty
 
 FIRING = alertmanager(alert("Slow", "2026-01-01T00:00:00Z"))
@@ -145,9 +146,9 @@ def test_an_unknown_service_starts_nothing(serve: Serve, settings: Settings, que
         ("a" * 100, ""),
     ],
 )
-def test_wish(text: str, name: str) -> None:
+def test_a_wish_is_a_name(text: str, name: str) -> None:
     """An annotation can only wish for a name; whether it may be run is for the table to say."""
-    assert name == wish(text)
+    assert name == named_in(text)
 
 
 def test_only_listed_runbooks(settings: Settings, known: Catalog, serve: Serve, queue: Queue) -> None:
