@@ -100,50 +100,129 @@ class SecretRef:
         return f"{self.scheme}:{self.place}"
 
 
-# Each pattern keeps what names the secret (group 1) and drops the value. Order matters: the specific first.
-_KEYWORD = (
-    r"(?:pass(?:word|wd|phrase)?|pwd|secret(?:[_-]?key)?|client[_-]?secret|token|api[_-]?key|app(?:lication)?[_-]?key"
-    r"|access[_-]?key|auth[_-]?token|private[_-]?key|routing[_-]?key|credentials?|x-vault-token)"
+# A credential by its own look, as its issuer documents it.
+_SHAPES = re.compile(
+    r"https://hooks\.slack\.com/(?:services|workflows|triggers)/\S+"
+    r"|(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
+    r"|SCRAM-SHA-\d+\$\d+:\S+"
+    r"|\$(?:1|2[aby]|5|6|y|apr1)\$[./A-Za-z0-9$=,]{8,}"
+    r"|\b(?:"
+    r"xox[abeoprs](?:\.xox[bp])?-[A-Za-z0-9-]{8,}|xapp-\d-[A-Za-z0-9-]{10,}"
+    r"|gh[opsur]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|gl(?:pat|rt|dt|ft|ptt|cbt|soat)-[\w-]{16,}"
+    r"|(?:AKIA|ASIA)[A-Z0-9]{16}\b|[sr]k_(?:live|test)_\w{12,}|whsec_\w{16,}|sk-[\w-]{20,}"
+    r"|AIza[\w-]{30,}|ya29\.[\w-]{20,}|1//0[\w-]{20,}|npm_\w{30,}|pypi-[\w-]{30,}|rubygems_[0-9a-f]{40,}"
+    r"|dckr_pat_[\w-]{20,}|hv[sb]\.[\w-]{20,}|do[opr]_v1_\w{40,}|SG\.[\w-]{16,}\.[\w-]{16,}|key-[0-9a-f]{32}"
+    r"|gl(?:sa|c)_\w{32,}|hf_\w{30,}|NRAK-[A-Z0-9]{20,}|lin_api_\w{30,}|shp(?:at|ca|pa|ss)_[0-9a-f]{32}"
+    r"|dapi[0-9a-f]{32}|PMAK-[0-9a-f]{20,}-[0-9a-f]{30,}|dp\.(?:pt|st|ct|sa)\.\w{40,}|\w{14}\.atlasv1\.[\w-]{40,}"
+    r"|ATATT3[\w=-]{40,}|ATBB\w{20,}|sq0[a-z]{3}-[\w-]{20,}|fm[12]_\w{40,}|pscale_(?:tkn|pw|oauth)_[\w.-]{30,}"
+    r"|sntrys_\w{40,}|sbp_[0-9a-f]{40}|pul-[0-9a-f]{40}|AGE-SECRET-KEY-1[A-Z0-9]{50,}|md5[0-9a-f]{32}\b"
+    r")"
 )
-_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern, flags), replacement)
-    for pattern, flags, replacement in (
-        (r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?(?:-----END \1-----|\Z)", re.DOTALL, MASK),
-        (r"(?i)(\b[a-z][a-z0-9+.-]*://[^\s:/@'\"]*:)[^\s@'\"]+(@)", 0, rf"\1{MASK}\2"),
+# The last word of what names a secret. A name of a Kubernetes secret (existingSecret, passwordSecret) is none.
+_KEYWORD = (
+    r"(?:pass(?:word|wd|phrase)|(?:(?<![a-z])|(?<=db))pass|pwd"
+    r"|(?<!existing)(?<!password)(?<!pull)(?<!\d:)secret(?:[_-]?key(?:[_-]?base)?)?"
+    r"|token|api[_-]?key|app(?:lication)?[_-]?key|access[_-]?key|account[_-]?key|sharedaccess(?:key|signature)"
+    r"|private[_-]?key(?:[_-]?id)?|(?:encryption|signing|integration|routing)[_-]?key|key-data|private-mac|tls-psk"
+    r"|credentials?|requirepass|masterauth|rediscli_auth)"
+)
+#: One of these stands in every text that the keywords match, in lower case.
+_WORDS = "pass pwd secret token key signature private-mac tls-psk credential masterauth rediscli_auth"
+_QUOTED = r"\\?\"(?:[^\"\\]|\\[^\"]){0,2048}\\?\"|'(?:[^'\\]|\\.){0,2048}'"
+# Each pattern keeps what names the secret (group 1) and drops the value. Order matters: the specific first. Every
+# repetition is bounded or cannot start again inside itself, so that the time stays proportional to the text. The words
+# come first: a text without any of them is not searched for the pattern.
+_PATTERNS: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = tuple(
+    (tuple(words.split()), re.compile(pattern, flags), replacement)
+    for words, pattern, flags, replacement in (
         (
-            r"(?i)((?:proxy-)?authorization[\"']?\s*[:=]\s*[\"']?(?:(?:bearer|basic|token|digest|aws4-hmac-sha256)\s+)?)[^\s\"',;]+",
-            0,
-            rf"\1{MASK}",
-        ),
-        (r"(?i)(\bbearer\s+)[a-z0-9._~+/=-]{8,}", 0, rf"\1{MASK}"),
-        (r"(?i)((?:set-)?cookie[\"']?\s*:\s*)[^\r\n]+", 0, rf"\1{MASK}"),
-        (r"(?i)(\bpassword\s+)(?:E?'(?:[^']|'')*'|\"[^\"]*\")", 0, rf"\1{MASK}"),
-        (r"(?i)(\bidentified\s+by\s+)'(?:[^']|'')*'", 0, rf"\1{MASK}"),
-        (r"(?i)([?&](?:sig|x-amz-signature|x-amz-security-token)=)[^\s&]+", 0, rf"\1{MASK}"),
-        (r"https://hooks\.slack\.com/(?:services|workflows|triggers)/\S+", 0, MASK),
-        (r"\bxox[abeoprs]-[A-Za-z0-9-]{8,}", 0, MASK),
-        (r"\bgh[opsur]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}", 0, MASK),
-        (r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b", 0, MASK),
-        (r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*", 0, MASK),
-        (
-            r"\bsk_(?:live|test)_\w{12,}|\bsk-[\w-]{20,}|\bAIza[\w-]{30,}|\bnpm_\w{30,}|\bpypi-[\w-]{30,}|\bdckr_pat_[\w-]{20,}|\bhvs\.[\w-]{20,}|\bdop_v1_\w{40,}|\bSG\.[\w-]{16,}\.[\w-]{16,}",
-            0,
+            "private key",
+            r"-----BEGIN ([A-Z ]{0,32}PRIVATE KEY(?: BLOCK)?)-----.*?(?:-----END \1-----|\Z)",
+            re.DOTALL,
             MASK,
         ),
+        ("://", r"(://[^\s:/@'\"]{0,256}:)[^\s@'\"]{1,1024}(@)", 0, rf"\1{MASK}\2"),
         (
-            r"(?i)(\b[\w.-]*"
-            + _KEYWORD
-            + r"[\"']?\s*(?:[:=]|=>)\s*)(?:\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[^\s,;&'\"})\]]+)",
+            "authorization",
+            r"(?i)((?:proxy-)?authorization\\?[\"']?\s{0,4}[:=]\s{0,4}\\?[\"']?)[^\r\n\"']+",
             0,
             rf"\1{MASK}",
         ),
-        (r"(?i)(--?" + _KEYWORD + r"(?:[= ]))(?!-)[^\s]+", 0, rf"\1{MASK}"),
+        ("response=", r"(?i)(\bresponse=)\"?[0-9a-f]{32}\"?", 0, rf"\1{MASK}"),
+        ("bearer", r"(?i)(\bbearer\s+)[a-z0-9._~+/=-]{12,}", 0, rf"\1{MASK}"),
+        ("cookie", r"(?i)((?:set-)?cookie[\"']?\s{0,4}:\s{0,4})[^\r\n]+", 0, rf"\1{MASK}"),
+        ("password", r"(?i)(\bpassword\s{1,4})(?:E?'(?:[^']|''){0,1024}'|\"[^\"]{0,1024}\")", 0, rf"\1{MASK}"),
+        (
+            "identified",
+            r"(?i)(\bidentified\s{1,4}by\s{1,4})(?:'(?:[^']|''){0,1024}'|\"[^\"]{0,1024}\")",
+            0,
+            rf"\1{MASK}",
+        ),
+        ("sig= key= x-amz-", r"(?i)([?&](?:sig|key|x-amz-signature|x-amz-security-token)=)[^\s&]{8,}", 0, rf"\1{MASK}"),
+        (
+            "discord .office.com",
+            r"(?i)(discord(?:app)?\.com/api/webhooks/\d{1,24}/|\.office\.com/webhook\w{0,8}/)\S+",
+            0,
+            rf"\1{MASK}",
+        ),
+        (
+            "telegram pagerduty",
+            r"(?i)(api\.telegram\.org/bot|events\.pagerduty\.com/integration/)[^\s/]+",
+            0,
+            rf"\1{MASK}",
+        ),
+        ('"auth"', r"(?i)(\"auth\"\s{0,4}:\s{0,4})\"[a-z0-9+/=]{12,}\"", 0, rf"\1{MASK}"),
+        (
+            "curl",
+            r"(?i)(\bcurl\b[^\r\n]{0,200}?\s(?:-[a-z]{0,8}u|--user)[ =][\"']?[^\s:\"'$]{1,64}:)(?!//)[^\s\"']+",
+            0,
+            rf"\1{MASK}",
+        ),
+        ("mysql", r"(?i)(\bmysql\w{0,8}\b[^\r\n]{0,160}?\s-p)[^\s]+", 0, rf"\1{MASK}"),
+        ("redis-cli", r"(?i)(\bredis-cli\b[^\r\n]{0,160}?\s-a\s{1,4})\S+", 0, rf"\1{MASK}"),
+        ("ldap", r"(?i)(\bldap[a-z]{3,8}\b[^\r\n]{0,160}?\s-w\s{1,4})\S+", 0, rf"\1{MASK}"),
+        ("sshpass", r"(?i)(\bsshpass\s{1,4}-p\s{0,4})\S+", 0, rf"\1{MASK}"),
+        (
+            "login twine pscp plink",
+            r"(?i)(\b(?:(?:docker|podman)\s{1,4}login|twine|pscp|plink)\b[^\r\n]{0,160}?\s-pw?\s{1,4})\S+",
+            0,
+            rf"\1{MASK}",
+        ),
+        ("pass:", r"(\bpass:)\S{4,}", 0, rf"\1{MASK}"),
+        ("auth", r"(\bAUTH\"?\s{1,4})\S[^\r\n]*", 0, rf"\1{MASK}"),
+        (
+            "requirepass masterauth",
+            r"(?i)(\b(?:requirepass|masterauth)\"?\s{1,4}(?:\d\)\s)?)\"?[^\s\"]{6,}\"?",
+            0,
+            rf"\1{MASK}",
+        ),
+        ("setuser user", r"(?i)(\b(?:acl\s+setuser|user)\s\S{1,64}\s(?:on|off)\s[>#])\S+", 0, rf"\1{MASK}"),
+        ("login", r"(?i)(\blogin\s{1,4}\S{1,64}\s{1,4}password\s{1,4})\S+", 0, rf"\1{MASK}"),
+        ("key token", r"(?i)(\b(?:secret_?access_?key|session_?token)\s{1,4})[a-z0-9+/=]{16,}", 0, rf"\1{MASK}"),
+        ("", r"(?m)(^[\w.*-]{1,128}:(?:\d{4,5}|\*):[\w*-]{1,64}:[\w*-]{1,64}:)[^\s:]{6,}$", 0, rf"\1{MASK}"),
+        ("", _SHAPES.pattern, 0, MASK),
+        (
+            _WORDS,
+            r"(?i)(" + _KEYWORD + r"\\?[\"']?\s{0,8}(?:[:=]|=>)\s{0,8})(?:" + _QUOTED + r"|[^\s,;&'\"})\]]+)",
+            0,
+            rf"\1{MASK}",
+        ),
+        (_WORDS, r"(?i)((?<![\w-])--?(?:\w{1,32}-){0,4}" + _KEYWORD + r"(?:[= ]))(?!-)[^\s]+", 0, rf"\1{MASK}"),
     )
 )
-# What may follow `token:` without being a secret: a reference, a mask, an empty or a boolean value.
+# What may stand where a secret is named without being one: a reference, a variable, a mask, a placeholder, a word of
+# code or of a sentence, an empty or a boolean value.
 _HARMLESS = re.compile(
-    r"(?i)(?:[\"']?(?:env|file|k8s):|[\"']?\*{3,}|[\"']?\[redacted\]|[\"']?(?:true|false|none|null|\d{1,4})[\"']?\s*$|[\"']{2})"
+    r"(?i)(?:\\?[\"']?(?:(?:env|file|k8s):|\*{3,}|\[redacted|<[\w -]{1,40}>|\{\{|!\w|\$[({]|"
+    r"(?-i:\$[A-Z_][A-Z0-9_]*[\"']?$)|(?:var|data|local|module|self|os|config|settings)\.[a-z_]|"
+    r"(?:true|false|none|null|nil|~|\d{1,4}|str|bytes|string|text|token|password|secret(?:str)?|required|present|missing"
+    r"|changed|rotated|expired|invalid|see|raise|return|await)[\"']?\s*$)"
+    r"|\\?[\"']{2})"
 )
+# A private key whose end has not come.
+_OPEN_KEY = re.compile(r"-----BEGIN [A-Z ]{0,32}PRIVATE KEY(?: BLOCK)?-----(?:(?!-----END ).)*\Z", re.DOTALL)
+# A call or a look-up in code: only where code puts spaces around what it assigns.
+_CALL = re.compile(r"[A-Za-z_][\w.]*[(\[]")
 
 
 class Redactor:
@@ -179,14 +258,18 @@ class Redactor:
             if form in content:
                 self.count += content.count(form)
                 content = content.replace(form, MASK)
-        for pattern, replacement in _PATTERNS:
+        lower = content.lower()
+        for words, pattern, replacement in _PATTERNS:
+            if words and not any(word in lower for word in words):
+                continue
             content = pattern.sub(lambda match, r=replacement: self._replace(match, r), content)  # type: ignore[misc]
         return content
 
     def _replace(self, match: re.Match[str], replacement: str) -> str:
         whole = match.group(0)
         kept = match.group(1) if match.re.groups and replacement.startswith(r"\1") else ""
-        if _HARMLESS.match(whole[len(kept) :]):
+        value = whole[len(kept) :]
+        if _HARMLESS.match(value) or (kept.endswith("= ") and _CALL.match(value)):
             return whole
         self.count += 1
         return match.expand(replacement)
@@ -221,6 +304,8 @@ class StreamRedactor:
 
     # Patterns match within a line; a longer unfinished line is let go after this many characters.
     _HELD_LINE = 8192
+    # Longer than any private key in use: RSA with 16,384 bits takes 12,800.
+    _HELD_KEY = 16384
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor, self._held = redactor, ""
@@ -229,7 +314,10 @@ class StreamRedactor:
         """The redacted text that can be let go; the unfinished last line is held back."""
         content = self._held + piece
         cut = max(content.rfind("\n"), content.rfind("\r")) + 1
-        if len(content) - cut > self._HELD_LINE:
+        begin = content.rfind("-----BEGIN ", 0, cut)
+        if begin >= 0 and len(content) - begin <= self._HELD_KEY and _OPEN_KEY.match(content, begin):
+            cut = begin
+        elif len(content) - cut > self._HELD_LINE:
             cut = len(content) - max(self._redactor.longest, 256)
         self._held = content[cut:]
         return self._redactor.text(content[:cut])
@@ -241,7 +329,6 @@ class StreamRedactor:
 
 
 _SECRET_KEY = re.compile(rf"(?i){_KEYWORD}$")
-_SHAPES = re.compile("|".join(p.pattern for p, r in _PATTERNS if r == MASK and not p.flags & re.DOTALL))
 _DSN = re.compile(r"(?i)^[a-z][a-z0-9+.-]*://[^\s:/@]*:[^\s@]+@")
 
 

@@ -105,3 +105,23 @@ def test_threads_keep_every_result():
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: tape.read(question(n), lambda: Answer({"value": n})), range(200)))
     assert list(range(200)) == sorted(result.document["value"] for result in kept)
+
+
+def test_a_gap_answers_its_own_question_only():
+    """Where a gap knows its parameters, another question of the same name does not get it."""
+    kept: list[Evidence | Gap] = []
+    LiveTape(kept.append).read(question(0.5), lambda: fail(SourceTimeoutError("no answer")))
+    LiveTape(kept.append).read(question(0.95), lambda: Answer({"value": 1}))
+    tape = ReplayTape([Gap.from_json(kept[0].to_json()), kept[1]])
+    assert ({"value": 1}, "no answer") == (
+        tape.read(question(0.95), never).document,
+        tape.read(question(0.5), never).reason,
+    )
+
+
+def test_a_gap_of_an_older_record_answers_the_first_question_of_its_name():
+    """A record from before gaps kept their parameters still replays."""
+    kept: list[Evidence | Gap] = []
+    LiveTape(kept.append).read(question(), lambda: fail(SourceTimeoutError("no answer")))
+    old = {key: value for key, value in kept[0].to_json().items() if key != "parameters"}
+    assert "no answer" == ReplayTape([Gap.from_json(old)]).read(question(), never).reason
