@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -15,8 +16,10 @@ _GOOD = ("success", "neutral", "skipped")
 _VERSION = re.compile(r"v?\d+(\.\d+)*([-.][0-9A-Za-z.-]+)?")
 #: Resources of a quota that one pod more takes.
 _OF_PODS = ("pods", "count/pods", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory", "cpu", "memory")
-#: Burn rate at which Google's SRE workbook pages (table 5-8): a release now would hide the cause.
+#: Burn rate at which Google's SRE workbook pages (table 5-8), over an hour and over its last five minutes: a release
+#: now would hide the cause. What has ended is not in the short window any more.
 MAX_BURN_RATE = 14.4
+SHORT_SECONDS = 300.0
 
 
 def release_tag(runs: Evidence | Gap, asked: str = "") -> str:
@@ -141,14 +144,20 @@ def budget_left(errors: Evidence | Gap, objective: Objective) -> Check:
     name, required = "error budget", f"burn rate below {MAX_BURN_RATE:g}"
     if isinstance(errors, Gap):
         return _unknown(name, errors.reason, required, "read it again when the metrics answer")
-    means = [mean for mean in (one.mean() for one in errors.series) if mean is not None]
-    if not means:
+    end = max((one.times[-1] for one in errors.series if len(one)), default=0.0)
+    ratios = [_worst_mean(errors, since) for since in (-math.inf, end - SHORT_SECONDS)]
+    if ratios[0] is None or ratios[1] is None:
         return _unknown(name, "no sample in the window", required, "check that the service's metrics are collected")
-    burn = max(means) / objective.error_budget
-    told = f"burn rate {burn:.1f} over the window"
-    if burn >= MAX_BURN_RATE:
+    long, short = (ratio / objective.error_budget for ratio in (ratios[0], ratios[1]))
+    told = f"burn rate {long:.1f} over the window, {short:.1f} over its last {SHORT_SECONDS / 60:.0f} minutes"
+    if min(long, short) >= MAX_BURN_RATE:
         return _failed(name, told, required, "find the cause first: runbook run high_latency")
     return _passed(name, told, required)
+
+
+def _worst_mean(evidence: Evidence, since: float) -> float | None:
+    means = [mean for mean in (one.mean(since) for one in evidence.series) if mean is not None]
+    return max(means, default=None)
 
 
 def room_for_surge(deployment: Evidence | Gap, quotas: Evidence | Gap) -> Check:
