@@ -1,24 +1,58 @@
-"""One lab for all tests that need a whole one: started when first asked for, stopped at the end of the session."""
+"""What all tests share: one lab for those that need a whole one, and a search for secrets in every record they made."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import secrets
 import subprocess
 import sys
 import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runbook_lib.errors import SecretError
+from runbook_lib.secrets import Redactor, Secret, SecretRef
+
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = Path(sys.executable).with_name("runbook")
 P95 = 'histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket{service="api"}[30s])))'
+
+
+#: A credential that stands in the environment of every test, every kernel and every helper program.
+CANARY = f"ghp_{secrets.token_hex(18)}"
+
+
+def leaks(folder: Path) -> list[str]:
+    """Files of records below ``folder`` that hold the canary or a secret which a catalogue there names."""
+    known = Redactor([Secret(CANARY), *_named(folder)])
+    records = (journal.parent for journal in folder.rglob("events.jsonl"))
+    files = (path for record in records for path in record.rglob("*") if path.is_file())
+    return [str(path) for path in files if known.holds_known(path.read_bytes())]
+
+
+def _named(folder: Path) -> Iterator[Secret]:
+    for path in folder.rglob("*.toml"):
+        for reference in re.findall(r'"((?:env|file):[^"]+)"', path.read_text(encoding="utf-8", errors="replace")):
+            with suppress(SecretError):
+                yield SecretRef.parse(reference, base=path.parent).resolve()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def canary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Put the canary in place; at the end, no record of any test may hold it or its catalogue's secrets."""
+    os.environ["RUNBOOK_CANARY_TOKEN"] = CANARY
+    yield CANARY
+    del os.environ["RUNBOOK_CANARY_TOKEN"]
+    assert [] == leaks(tmp_path_factory.getbasetemp())
 
 
 @dataclass(frozen=True)
@@ -96,5 +130,6 @@ def practice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Practice]:
     (folder / "runbook.toml").write_text(text.replace(".lab/environment.toml", "environment.toml"), encoding="utf-8")
     try:
         yield Practice(folder, status)
+        assert [] == leaks(folder)
     finally:
         supervisor.down(folder)

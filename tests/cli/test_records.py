@@ -118,7 +118,7 @@ def test_verify_asks_for_the_catalogues_signers(archive: Path, tmp_path: Path) -
     (tmp_path / "allowed").write_text(f'ada namespaces="runbook-record" {kind} {public}\n')
     (tmp_path / "runbook.toml").write_text('[records]\nsigning_key = "key"\nallowed_signers = "allowed"\n')
     begin(archive).seal("succeeded", "healthy", sign=signer(key))
-    assert "signed by ada" in call("verify", "last").stdout
+    assert "signed by ada" in call("verify", ids(archive)[-1]).stdout
     unsigned = call("verify", ids(archive)[0])
     assert (7, True) == (unsigned.exit_code, "NOT GOOD" in unsigned.stdout)
     begin(archive).release()
