@@ -20,6 +20,8 @@ _OF_PODS = ("pods", "count/pods", "requests.cpu", "requests.memory", "limits.cpu
 #: now would hide the cause. What has ended is not in the short window any more.
 MAX_BURN_RATE = 14.4
 SHORT_SECONDS = 300.0
+#: "Error rate drops below 1 %": the runbook's verification after a fix, section 8.
+MAX_ERROR_RATIO = 0.01
 
 
 def release_tag(runs: Evidence | Gap, asked: str = "") -> str:
@@ -58,22 +60,22 @@ def release_ready(
     return Checks((*needed, *without_downtime(deployment)))
 
 
-def objectives_hold(
-    latency: Evidence | Gap, errors: Evidence | Gap, promised: Objective, availability: Objective
-) -> Checks:
-    """Whether the objectives hold now: the newest p95 below its bound, and errors within their budget.
+def objectives_hold(latency: Evidence | Gap, errors: Evidence | Gap, promised: Objective) -> Checks:
+    """Whether the service keeps its promises now: the newest p95 below its bound, and few errors.
 
     Args:
         latency: p95 over time, seconds.
         errors: share of requests that failed, over time.
         promised: the latency objective.
-        availability: the availability objective.
     """
     limit = promised.threshold_seconds or 0.0
-    return Checks((
-        _newest("p95 latency", latency, limit, f"below {format_value(limit, 's')}"),
-        _newest("error ratio", errors, MAX_BURN_RATE * availability.error_budget, f"burn rate below {MAX_BURN_RATE:g}"),
-    ))  # fmt: skip
+    bounded = _newest("p95 latency", latency, limit, f"below {format_value(limit, 's')}")
+    return Checks((bounded, *errors_low(errors)))
+
+
+def errors_low(errors: Evidence | Gap) -> Checks:
+    """Whether the newest share of failed requests is below one percent (the runbook's section 8)."""
+    return Checks((_newest("error ratio", errors, MAX_ERROR_RATIO, f"below {format_value(MAX_ERROR_RATIO, 'ratio')}"),))
 
 
 def _newest(name: str, given: Evidence | Gap, limit: float, required: str) -> Check:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from runbook_lib.actions import release
 from runbook_lib.errors import UnknownNameError
 from runbook_lib.model import Check, Checks, CheckStatus, Evidence, Gap
 
@@ -16,6 +17,7 @@ Answer = Evidence | Gap
 #: Kind of action to the verbs that it and its way back need: (verb, API group, resource, subresource).
 VERBS: Mapping[str, tuple[tuple[str, str, str, str], ...]] = {
     "scale": (("get", "apps", "deployments", ""), ("patch", "apps", "deployments", "scale")),
+    **dict.fromkeys(("deploy", "rollback", "unlock_release"), release.VERBS),
 }
 #: What the investigation reads from the cluster.
 READS = (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from runbook_lib import actions
 from runbook_lib.analysis.downtime import compared, lost_requests
+from runbook_lib.analysis.release_gate import errors_low
 from runbook_lib.analysis.release_history import newest
 from runbook_lib.analysis.rollout import ANSWERS_PER_POD, rolled_out, settled
 from runbook_lib.errors import ActionError, RecordError
@@ -156,6 +157,10 @@ class Releases:
             checks: what was checked; they must have been written down.
             latency: what ``Run.verify`` gave.
         """
+        if self._run.changed_at is not None:
+            errors = errors_low(self._run.metrics.error_ratio())
+            self._run.check(errors)
+            checks = Checks((*checks, *errors))
         result = self._run.conclude(verdict_of(checks, latency))
         if result.status == "held":
             self._remember()
