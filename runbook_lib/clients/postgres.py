@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.clients import _migrations as migrations
+from runbook_lib.clients import _prepares as prepares
 from runbook_lib.clients._postgres import Login, NoAnswerError, NoSlotError, session
 from runbook_lib.clients._postgres_sql import (
     CANCEL,
@@ -97,6 +98,13 @@ class PostgresClient(SourceClient):
     def migrations(self) -> Evidence | Gap:
         """Document ``{found, tools}``: what each migration tool has applied, and whether one failed half way."""
         return self._ask("migrations", self._fetch_migrations)
+
+    def prepares(self) -> Evidence | Gap:
+        """Table ``query, status, code, problem``: whether each statement that the service ran still fits the schema.
+
+        The service's roles are ``end_users``. Nothing is executed.
+        """
+        return self._ask("prepares", self._fetch_prepares)
 
     @property
     def end_users(self) -> tuple[str, ...]:
@@ -260,6 +268,12 @@ class PostgresClient(SourceClient):
                 raise SourceDeniedError(f"the role may not read {names}; fix: GRANT SELECT on it", source=self.source)
             # Statements come from a fixed table, names in them are quoted.
             return Answer(migrations.read(tables, lambda text: connection.execute(text.encode()).fetchall()))
+
+    def _fetch_prepares(self, question: Question) -> Answer:
+        if not self.end_users:
+            raise SourceDeniedError("postgres.end_users names no role of the service", source=self.source)
+        with self._reading() as connection:
+            return Answer(Table.of(prepares.rows(connection, list(self.end_users)), prepares.COLUMNS))
 
     def _fetch_saturation(self, question: Question) -> Answer:
         try:
