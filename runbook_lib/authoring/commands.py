@@ -211,6 +211,8 @@ def _helm(command: Command) -> Meaning | None:
         literals = {**literals, **({"release": name} if _literal_name(name) else {})}
         if words[0] == "upgrade" and len(words) > 2 and _literal_name(words[2].strip("./").replace("/", "-")):
             literals["chart"] = words[2]
+    if words and (call := {"history": "history", "hist": "history", "status": "release"}.get(words[0], "")):
+        return Meaning(False, call=f"run.helm.{call}()", literals=literals, parameters=_parameters(command))
     if words and words[0] == "rollback" and len(words) < 3:
         return Meaning(
             True, by_hand="name the revision; use: runbook run rollback",

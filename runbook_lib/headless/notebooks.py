@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 from runbook_lib.errors import NotebookError, UnknownNameError
 
+#: Entry points of packages that bring runbooks: each names a function that gives a folder of notebooks.
+GROUP = "runbook_lib.runbooks"
 _PACKAGED = Path(__file__).parent.parent / "_notebooks"
 _CHECKOUT = Path(__file__).parent.parent.parent / "notebooks"
 
@@ -48,9 +51,21 @@ class Runbook:
 
 
 def folders(catalog_folder: Path | None = None) -> tuple[Path, ...]:
-    """Where runbooks are looked for: beside the catalogue first, then those that come with the library."""
-    candidates = ([catalog_folder / "notebooks"] if catalog_folder else []) + [_PACKAGED, _CHECKOUT]
+    """Where runbooks are looked for: beside the catalogue first, then those of installed packages, then our own."""
+    own = [catalog_folder / "notebooks"] if catalog_folder else []
+    candidates = [*own, *_installed(), _PACKAGED, _CHECKOUT]
     return tuple(dict.fromkeys(folder.resolve() for folder in candidates if folder.is_dir()))
+
+
+def _installed() -> Iterator[Path]:
+    """Folders that other packages bring, in the order of their names; one that is broken hides none of the others."""
+    from importlib.metadata import entry_points
+
+    for point in sorted(entry_points(group=GROUP), key=lambda one: one.name):
+        try:
+            yield Path(point.load()())
+        except Exception as error:  # noqa: BLE001 - whatever another package does wrong
+            sys.stderr.write(f"runbooks of {point.name} are left out: {type(error).__name__}: {error}\n")
 
 
 def names(catalog_folder: Path | None = None) -> dict[str, Path]:

@@ -78,6 +78,8 @@ def test_variables_and_placeholders_become_names() -> None:
         ("kubectl describe deployment api", "run.kubernetes.deployment()"),
         ("kubectl top pods", "run.kubernetes.pod_usage()"),
         ("kubectl get hpa", "run.kubernetes.horizontal_autoscaler()"),
+        ("helm history api -n prod", "run.helm.history()"),
+        ("helm status api", "run.helm.release()"),
         ("gh run list --limit 1", "run.github.runs()"),
         ("curl -s https://api.example.com/healthz", "run.service_probe.health()"),
         ("curl -s https://api.example.com/api/v1/status | jq .version", "run.service_probe.status()"),
@@ -119,7 +121,7 @@ def test_changes_are_never_reads(text: str) -> None:
     "text",
     [
         "kubectl get secret x -o yaml",
-        "helm status api",
+        "helm get values api",
         "docker ps",
         "git log -3",
         "df -h",
