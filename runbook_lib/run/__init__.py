@@ -249,24 +249,27 @@ class Run:
         self.note(_findings(checks))
         return checks
 
-    def verify(self, after: Evidence | Gap, *, against: Evidence | Gap, within_seconds: float = 180) -> Verification:
+    def verify(
+        self, after: Callable[[], Evidence | Gap], *, against: Evidence | Gap, within_seconds: float = 180
+    ) -> Verification:
         """Compare evidence read after a change with the same evidence before it; reads again until it holds.
 
         Args:
-            after: the evidence, read again.
+            after: reads the evidence again, such as ``latency.again``; not called when nothing was changed.
             against: the evidence before the change.
             within_seconds: how long to keep reading, seconds.
         """
         if self._changed_at is None:
             result = Verification("not_needed", "nothing was changed, so there is nothing to verify")
         else:
+            first = after()
             result, _ = verify(
-                after,
+                first,
                 against,
                 self.objective,
                 changed_at=self._changed_at,
                 within_seconds=within_seconds,
-                wait=opening.pause(self._opened.tape, after),
+                wait=opening.pause(self._opened.tape, first),
             )
         return self.conclude(result)
 
