@@ -112,6 +112,8 @@ class _Reader:
     helm: Any = None
     github: Any = None
     registry: Any = None
+    slack: Any = None
+    pagerduty: Any = None
     tools: Any = None
 
     def __post_init__(self) -> None:
