@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -166,6 +167,9 @@ def _other(command: Command) -> Meaning:
 
 def _secret(command: Command, secrets: tuple[str, ...]) -> Meaning:
     if any("SLACK" in name.upper() for name in secrets) and command.argv[0] == "curl":
+        if text := _slack_text(command.argv):
+            plan = f"actions.message(run, {_literal(text)}, key=run.id)"
+            return Meaning(True, plan=plan, kind="notify", secrets=secrets)
         return Meaning(True, secrets=secrets, by_hand="use: runbook run escalate")
     return Meaning(True, secrets=secrets, by_hand="it needs a secret")
 
@@ -213,13 +217,44 @@ def _helm(command: Command) -> Meaning | None:
             literals["chart"] = words[2]
     if words and (call := {"history": "history", "hist": "history", "status": "release"}.get(words[0], "")):
         return Meaning(False, call=f"run.helm.{call}()", literals=literals, parameters=_parameters(command))
-    if words and words[0] == "rollback" and len(words) < 3:
-        return Meaning(
-            True, by_hand="name the revision; use: runbook run rollback",
-            literals=literals, parameters=_parameters(command),
-        )  # fmt: skip
+    parameters = _parameters(command)
+    if words and words[0] == "rollback":
+        # Without a revision Helm takes the one before, which may be the one that failed; ours takes the last good one.
+        named = words[2] if len(words) > 2 else "0"
+        wanted = int(named) if named.isdecimal() and len(named) < 6 else 0
+        told = ("int", wanted, "revision to return to; 0 for the last that was recorded good")
+        plan = "actions.rollback(run, revision=revision)"
+        return Meaning(True, plan=plan, kind="rollback", parameters={"revision": told}, literals=literals)
+    if words and words[0] == "upgrade" and (tag := _image_tag(command.argv)):
+        given = variables(tag)
+        value = given[0] if given else "image_tag"
+        parameters.setdefault(value, ("str", "" if given else tag, "tag of the image to deploy"))
+        plan = f"actions.deploy(run, image_tag={value})"
+        return Meaning(True, plan=plan, kind="deploy", parameters=parameters, literals=literals)
     found = guarded(command)
     return Meaning(found.changes, plan=found.plan, kind=found.kind, parameters=found.parameters, literals=literals)
+
+
+def _image_tag(argv: Sequence[str]) -> str:
+    """The tag of an upgrade that changes nothing but the image; empty for any other upgrade."""
+    sets = [argv[i + 1] for i, word in enumerate(argv[:-1]) if word == "--set"]
+    sets += [word.removeprefix("--set=") for word in argv if word.startswith("--set=")]
+    others = {word.partition("=")[0] for word in argv if word.startswith("-")}
+    plain = {"--set", "--values", "-f", "-n", "--namespace", "--wait", "--timeout", "--install", "-i"}
+    if len(sets) != 1 or not sets[0].startswith("image.tag=") or others - plain:
+        return ""
+    tag = sets[0].removeprefix("image.tag=")
+    return tag if re.fullmatch(r"[\w.-]+|\$\{?\w+\}?|<[\w -]+>", tag) else ""
+
+
+def _slack_text(argv: Sequence[str]) -> str:
+    """The text of a message to a webhook; empty when it is no plain text."""
+    body = next((word for name in ("--data", "-d", "--data-raw", "--json") if (word := _option(argv, name))), "")
+    try:
+        text = json.loads(body)["text"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return text if isinstance(text, str) and not variables(text) else ""
 
 
 def _curl(command: Command) -> Meaning | None:
@@ -342,6 +377,4 @@ def _words(argv: Sequence[str], takes_value: frozenset[str] | set[str] = frozens
 
 
 def _literal(text: str) -> str:
-    import json
-
     return json.dumps(text, ensure_ascii=False)

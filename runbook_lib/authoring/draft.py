@@ -275,7 +275,8 @@ class _Reader:
             draft.kinds.append(meaning.kind)
         same = next((step for step in draft.steps if step.plan == meaning.plan), None)
         if same is None:
-            name = _plan_name(command, {step.name for step in draft.steps if step.plan})
+            kind = "" if meaning.kind == "command" else meaning.kind
+            name = _plan_name(command, kind, {step.name for step in draft.steps if step.plan})
             draft.steps.append(Step(self.index, "plan", label, "planned", (f"{name}_plan",), meaning.plan, name))
         self._list(command.line, command.text, "plan")
         if command.expected:
@@ -351,9 +352,9 @@ def _expected(wanted: str, looks_at: str) -> str:
     return f'"{text}"' if re.fullmatch(r"[\w.:-]{1,60}", text) else ""
 
 
-def _plan_name(command: shell.Command, taken: set[str]) -> str:
+def _plan_name(command: shell.Command, kind: str, taken: set[str]) -> str:
     words = [word for word in command.argv[:4] if re.fullmatch(r"[a-z][a-z-]*", word)]
-    base = "scale" if words[:2] == ["kubectl", "scale"] else "_".join(words[:2]).replace("-", "_") or "command"
+    base = kind or "_".join(words[:2]).replace("-", "_") or "command"
     name, number = base, 1
     while name in taken:
         number += 1

@@ -75,8 +75,9 @@ def test_the_api_page() -> None:
     """The example page becomes exactly these steps, checks, plans, parameters and entries; one sentence is prose."""
     draft = read(API.read_text(encoding="utf-8"))
     became = Counter(one.became for one in draft.instructions)
-    assert {"step": 9, "check": 11, "plan": 2, "parameter": 2, "catalogue": 16, "title": 1, "text": 1} == became
-    assert ["scale", "helm_upgrade"] == [step.name for step in draft.steps if step.plan]
+    assert {"step": 7, "check": 11, "plan": 4, "parameter": 2, "catalogue": 16, "title": 1, "text": 1} == became
+    assert ["scale", "deploy", "rollback", "notify"] == [step.name for step in draft.steps if step.plan]
+    assert [127] == [one.line for one in draft.instructions if one.by_hand]
     assert ("int", 5) == draft.parameters["replicas"][:2]
     assert {
         "namespace": "production",

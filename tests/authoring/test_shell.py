@@ -137,8 +137,31 @@ def test_other_reads_are_plans_that_say_so(text: str) -> None:
 
 def test_a_secret_never_gets_onto_a_command_line() -> None:
     """A command with a secret in a variable has no plan and no parameter; the variable is named for the catalogue."""
-    meaning = understand(one("curl -X POST -d x $SLACK_WEBHOOK_URL"))
-    assert ("", {}, ("SLACK_WEBHOOK_URL",)) == (meaning.plan, dict(meaning.parameters), meaning.secrets)
+    meaning = understand(one("curl -X POST -d x https://x/y -H $API_TOKEN"))
+    assert ("", {}, ("API_TOKEN",)) == (meaning.plan, dict(meaning.parameters), meaning.secrets)
+
+
+@pytest.mark.parametrize(
+    ("text", "plan"),
+    [
+        ("helm upgrade api ./api -n prod --set image.tag=$TAG --values v.yaml", "actions.deploy(run, image_tag=tag)"),
+        ("helm upgrade api ./api --set image.tag=v2", "actions.deploy(run, image_tag=image_tag)"),
+        ("helm rollback api 3", "actions.rollback(run, revision=revision)"),
+        ("helm rollback api -n prod", "actions.rollback(run, revision=revision)"),
+        ('curl -X POST --data \'{"text":"done"}\' $SLACK_WEBHOOK_URL', 'actions.message(run, "done", key=run.id)'),
+    ],
+    ids=["deploy", "deploy-literal", "rollback", "rollback-last-good", "slack"],
+)
+def test_changes_with_an_action_of_their_own(text: str, plan: str) -> None:
+    """A change that the library knows becomes its guarded action."""
+    assert plan == understand(one(text)).plan
+
+
+def test_an_upgrade_of_more_than_the_image_stays_a_command() -> None:
+    """What deploy would not carry out as written is not turned into it."""
+    meaning = understand(one("helm upgrade api ./api --set image.tag=v2 --set debug=true"))
+    assert "command" == meaning.kind
+    assert "debug=true" in meaning.plan
 
 
 def test_scale_becomes_the_guarded_action() -> None:
