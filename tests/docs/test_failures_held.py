@@ -1,0 +1,36 @@
+"""The page of failures names tests that exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "failures-held.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| (\w+) \| (.*) \|$", PAGE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, id=name) for name, row in ROWS])
+def test_every_named_test_exists(row: str) -> None:
+    """Each row names at least one test or benchmark, and each test is a function of its file."""
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", row)
+    assert named or "benchmarks." in row
+    for file, test in named:
+        tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
+        assert test in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}, file
+
+
+def test_every_row_about_the_record_is_there() -> None:
+    """The page has the promises and scenarios that concern the record, each once."""
+    promises = [f"A{n}" for n in (1, 2, 3, *range(7, 13), *range(14, 23), *range(32, 36))]
+    scenarios = [*(f"B{n}" for n in range(1, 8)), "B8a", "B8b", "B9", *(f"B{n}" for n in (12, 13, 14, *range(16, 28)))]
+    assert [*promises, *scenarios] == [name for name, _ in ROWS]
+
+
+def test_every_benchmark_named_exists() -> None:
+    """A benchmark that the page names can be run."""
+    for module in re.findall(r"python -m benchmarks\.(\w+)", PAGE):
+        assert (ROOT / "benchmarks" / f"{module}.py").is_file()
