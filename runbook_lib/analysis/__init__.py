@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from runbook_lib.analysis.downtime import compared, lost_requests
     from runbook_lib.analysis.error_ratio import errors
     from runbook_lib.analysis.frames import frame
+    from runbook_lib.analysis.migrations import releases_that_fit
     from runbook_lib.analysis.objective import objective_breached
     from runbook_lib.analysis.pool_use import pool
     from runbook_lib.analysis.probe import health
@@ -63,6 +64,7 @@ __all__ = [
     "release_commit",
     "release_ready",
     "release_tag",
+    "releases_that_fit",
     "replicas",
     "rolled_out",
     "saturated",
@@ -97,6 +99,7 @@ _HOMES = {
     "release_commit": "release_gate",
     "release_ready": "release_gate",
     "release_tag": "release_gate",
+    "releases_that_fit": "migrations",
     "replicas": "workload",
     "rolled_out": "rollout",
     "saturated": "cpu",

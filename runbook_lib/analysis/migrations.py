@@ -8,16 +8,17 @@ not see), and when the statements that the service ran still fit the schema.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from runbook_lib.model import Check, CheckStatus, Evidence, Gap
+from runbook_lib.model import Check, Checks, CheckStatus, Evidence, Gap
 
 GROUP = "schema"
 NAME = "the schema fits the release"
 _REQUIRED = "no migration is missing, dirty or locked, and the release accepts all that it does not know"
 #: Tools that keep the newest migration only; what came before it follows from the order of all.
 _NEWEST_ONLY = frozenset({"golang-migrate", "alembic"})
-_FORWARD = "mend it forward with a new release, or read: runbook run database_rollback"
+_FORWARD = "mend it forward with a new release, or return to one that fits"
 
 
 def fits(
@@ -53,6 +54,45 @@ def fits(
         told = f"{len(tools)} migration tools left a table"
         return _check(CheckStatus.UNKNOWN, told, "declare which one the service uses: give it a database of its own")
     return _held(tools[0], known, expand, order, prepared)
+
+
+def releases_that_fit(
+    migrations: Evidence | Gap, prepared: Evidence | Gap, *, accepts: Mapping[str, Sequence[object]]
+) -> Checks:
+    """Which releases may run on the live schema: one line for each, and one that says whether there is any.
+
+    Args:
+        migrations: what the migration tool has applied.
+        prepared: whether the statements that the service ran still fit the schema.
+        accepts: release to the newest migrations on which it runs, its own one first; migrations of later releases in
+            it are declared to expand.
+    """
+    lists = {tag: [str(one) for one in values] for tag, values in accepts.items() if values}
+    order = list(dict.fromkeys(one for values in lists.values() for one in values))
+    told = [
+        replace(
+            fits(
+                migrations,
+                known=order[: order.index(values[0]) + 1],
+                expand=values[1:],
+                order=order,
+                prepared=prepared,
+            ),
+            name=f"release {tag}",
+            required="runs on the live schema",
+            needed=False,
+        )
+        for tag, values in lists.items()
+    ]
+    good = [check.name.removeprefix("release ") for check in told if check.status is CheckStatus.PASSED]
+    required = "at least one release is known to run on the live schema"
+    if good:
+        return Checks((*told, Check(GROUP, "a release fits", CheckStatus.PASSED, ", ".join(good), required)))
+    open_ = any(check.status is CheckStatus.UNKNOWN for check in told) or not told
+    status = CheckStatus.UNKNOWN if open_ else CheckStatus.FAILED
+    fix = "keep what runs, do not scale up, and mend it forward; or restore, which loses data"
+    observed = "none can be told" if open_ else "none"
+    return Checks((*told, Check(GROUP, "a release fits", status, observed, required, fix)))
 
 
 def _held(
