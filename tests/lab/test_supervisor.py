@@ -140,8 +140,12 @@ def test_grafana_proxies_the_metrics_store(lab: dict[str, Any]) -> None:
     """Grafana's data source proxy gives the store's own answer."""
     headers = {"Authorization": f"Bearer {(folder(lab) / 'secrets' / 'grafana_token').read_text()}"}
     path = f"{lab['grafana_url']}/api/datasources/proxy/uid/prometheus/api/v1/query"
-    answer = httpx.get(path, params={"query": 'count(up{job="api"})'}, headers=headers, timeout=10).json()
-    assert "3" == answer["data"]["result"][0]["value"][1]
+    found, deadline = "", time.monotonic() + 30
+    # A pod counts from its first scrape on, which may still be to come.
+    while found != "3" and time.monotonic() < deadline:
+        answer = httpx.get(path, params={"query": 'count(up{job="api"})'}, headers=headers, timeout=10).json()
+        found = answer["data"]["result"][0]["value"][1]
+    assert "3" == found
 
 
 def test_up_leaves_a_running_lab_alone(lab: dict[str, Any]) -> None:
