@@ -18,7 +18,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "show": ("catalogue", "One runbook: meaning, parameters, what it may change."),
     "run": ("run", "Run a runbook headlessly and archive the record."),
     "approve": ("approve", "Approve one exact plan of a run."),
-    "records": ("records", "The archive: list, show, report."),
+    "records": ("records", "The archive: list, search, show, verify, replay, recover, keep."),
     "import": ("import_", "Turn a markdown runbook into a notebook."),
     "new": ("new", "Begin a runbook in the shape that every notebook has."),
     "lint": ("lint", "Hold notebooks to the rules of a runbook."),
