@@ -253,7 +253,7 @@ class Container:
             if now < probe.due_at or self.process is None:
                 continue
             was_ready = probe.passed
-            if probe.run(time.monotonic(), self.real_port, self.env):
+            if probe.run(time.monotonic(), self.real_port, self.env, self.folder):
                 continue
             if was_ready or probe.kind != "Readiness":
                 self.record("Warning", "Unhealthy", f"{probe.kind} probe failed: {probe.message}")

@@ -309,4 +309,4 @@ def _pre_stop(container: Container, most_seconds: float) -> None:
     if "sleep" in hook:
         time.sleep(max(min(float(hook["sleep"].get("seconds", 0)), most_seconds), 0.0))
     elif hook and most_seconds > 0:
-        attempt(hook, most_seconds, container.real_port, container.env)
+        attempt(hook, most_seconds, container.real_port, container.env, container.folder)

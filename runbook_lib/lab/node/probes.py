@@ -7,6 +7,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 Object = dict[str, Any]
@@ -48,18 +49,19 @@ class Probe:
         """Time between two probes, from start to start."""
         return float(self.spec.get("periodSeconds") or 10)
 
-    def run(self, now: float, port_of: Callable[[Any], int], env: Mapping[str, str]) -> bool:
+    def run(self, now: float, port_of: Callable[[Any], int], env: Mapping[str, str], folder: Path) -> bool:
         """Probe once.
 
         Args:
             now: monotonic time in seconds.
             port_of: turns a container port, by name or number, into a real port.
             env: the container's environment, for programs.
+            folder: the container's folder, for programs.
 
         Returns:
             Whether this one attempt succeeded; ``passed`` counts thresholds.
         """
-        self.message = attempt(self.spec, self.timeout_seconds, port_of, env)
+        self.message = attempt(self.spec, self.timeout_seconds, port_of, env, folder)
         succeeded = not self.message
         self._streak = self._streak + 1 if succeeded == self._last else 1
         self._last = succeeded
@@ -77,7 +79,9 @@ class Probe:
         return self._last is False and self._streak >= limit
 
 
-def attempt(spec: Object, timeout_seconds: float, port_of: Callable[[Any], int], env: Mapping[str, str]) -> str:
+def attempt(
+    spec: Object, timeout_seconds: float, port_of: Callable[[Any], int], env: Mapping[str, str], folder: Path
+) -> str:
     """Do what a probe or a hook asks once; returns the failure in the kubelet's words, or an empty string."""
     if "httpGet" in spec:
         return _http(spec["httpGet"], timeout_seconds, port_of)
@@ -88,7 +92,7 @@ def attempt(spec: Object, timeout_seconds: float, port_of: Callable[[Any], int],
             return f"dial tcp: {error}"
         return ""
     if "exec" in spec:
-        return _exec(spec["exec"]["command"], timeout_seconds, env)
+        return _exec(spec["exec"]["command"], timeout_seconds, env, folder)
     return "unknown probe handler"
 
 
@@ -108,9 +112,11 @@ def _http(action: Object, timeout_seconds: float, port_of: Callable[[Any], int])
     return "" if 200 <= status < 400 else f"HTTP probe failed with statuscode: {status}"
 
 
-def _exec(command: list[str], timeout_seconds: float, env: Mapping[str, str]) -> str:
+def _exec(command: list[str], timeout_seconds: float, env: Mapping[str, str], folder: Path) -> str:
     try:
-        done = subprocess.run(command, env=dict(env), capture_output=True, timeout=timeout_seconds, check=False)
+        done = subprocess.run(
+            command, env=dict(env), cwd=folder, capture_output=True, timeout=timeout_seconds, check=False
+        )
     except subprocess.TimeoutExpired:
         return f"command timed out: {command!r} timed out after {timeout_seconds:g}s"
     except OSError as error:
