@@ -158,7 +158,8 @@ class Releases:
             latency: what ``Run.verify`` gave.
         """
         if self._run.changed_at is not None:
-            errors = errors_low(self._run.metrics.error_ratio())
+            # The run's window ended before the change: asked again, the question is about the present.
+            errors = errors_low(self._run.metrics.error_ratio().again())
             self._run.check(errors)
             checks = Checks((*checks, *errors))
         result = self._run.conclude(verdict_of(checks, latency))
