@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None)
 
+#: Kind of plan to the runbook that carries it out, where another one may offer it.
+_OFFERED = {"rollback": "rollback", "unlock_release": "rollback"}
+
 
 @app.command("approve")
 def approve(
@@ -48,8 +51,14 @@ def approve(
     who = _github(_environment(approved)) if github else _signer(_environment(approved), approved, key)
     path = actions.grant(approved, found.root / "ledger" / "granted", minutes=minutes, **who)
     values = {name: value for name, value in record.run.get("parameters", {}).items() if name != "approval"}
+    runbook = str(record.run.get("runbook", ""))
+    if approved.kind in _OFFERED and runbook != _OFFERED[approved.kind]:
+        # A deployment offers its way back; the runbook that carries it out has other parameters.
+        runbook = _OFFERED[approved.kind]
+        values = {name: value for name, value in values.items() if name in {"service", "environment"}}
+        values["revision"] = approved.after["revision"]
     words = " ".join(f"-p {name}={value}" for name, value in values.items())
-    command = f"runbook run {record.run.get('runbook', '')} {words} --apply --approval {path}"
+    command = f"runbook run {runbook} {words} --apply --approval {path}"
     if as_json:
         emit({"approval": str(path), "plan": approved.digest, "command": command})
         return
