@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -64,6 +67,34 @@ def images(kubeconfig: Path) -> tuple[str, int]:
     found = api.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/api-deployment")["spec"]
     api.close()
     return found["template"]["spec"]["containers"][0]["image"], found["replicas"]
+
+
+def die_half_way(kubeconfig: Path, revision: int) -> None:
+    """Leave a revision as a Helm that was killed leaves it: pending."""
+    place = f"/api/v1/namespaces/{NAMESPACE}/secrets/sh.helm.release.v1.api-release.v{revision}"
+    api = ApiServer(str(kubeconfig), "", connect_seconds=3, total_seconds=10)
+    secret = api.get(place)
+    release = json.loads(gzip.decompress(base64.b64decode(base64.b64decode(secret["data"]["release"]))))
+    release["info"]["status"] = secret["metadata"]["labels"]["status"] = "pending-upgrade"
+    packed = base64.b64encode(gzip.compress(json.dumps(release).encode()))
+    secret["data"]["release"] = base64.b64encode(packed).decode()
+    api.write("PUT", place, secret)
+    api.close()
+
+
+def test_stuck_release_is_left_only_on_purpose(client, installed):
+    """A pending revision stops upgrade and rollback; the rollback that means it brings the good revision back."""
+    helm = client()
+    helm.upgrade({"image": {"tag": "v2"}}, from_revision=1)
+    with pytest.raises(ActionRejectedError, match="is deployed; nothing was sent"):
+        helm.rollback(1, from_revision=2, pending=True)
+    die_half_way(installed, 2)
+    with pytest.raises(ActionRejectedError, match="pending-upgrade"):
+        helm.upgrade({"image": {"tag": "v3"}}, from_revision=2)
+    with pytest.raises(ActionRejectedError, match="pending-upgrade"):
+        helm.rollback(1, from_revision=2)
+    assert (3, "deployed") == tuple(helm.rollback(1, from_revision=2, pending=True).values())[:2]
+    assert "acme/api:v1" == images(installed)[0]
 
 
 def test_history_of_a_release(client):
