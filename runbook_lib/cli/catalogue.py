@@ -26,13 +26,16 @@ def catalog_folder() -> Path | None:
 @app.command("list")
 def list_runbooks(as_json: Json = False) -> None:
     """The runbooks there are."""
+    from runbook_lib.cli.coverage import last_proven
     from runbook_lib.headless import notebooks
 
     found = [notebooks.describe(path) for path in notebooks.names(catalog_folder()).values()]
+    proven = last_proven()
     if as_json:
-        emit({"runbooks": [runbook.to_json() for runbook in found]})
+        emit({"runbooks": [{**runbook.to_json(), "proven": proven.get(runbook.name, "")} for runbook in found]})
         return
-    columns(((r.name, ", ".join(r.actions) or "nothing", r.title) for r in found), ("NAME", "MAY CHANGE", "TITLE"))
+    rows = ((r.name, ", ".join(r.actions) or "nothing", proven.get(r.name, "never")[:10], r.title) for r in found)
+    columns(rows, ("NAME", "MAY CHANGE", "LAST PROVEN", "TITLE"))
 
 
 @app.command("show")
