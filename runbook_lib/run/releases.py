@@ -18,6 +18,7 @@ from runbook_lib.model import Check, Checks, CheckStatus, Evidence, Findings, Ga
 from runbook_lib.record.archive import Archive
 from runbook_lib.record.record import Record
 from runbook_lib.record.status import Status
+from runbook_lib.run.verify import POLL_SECONDS
 
 if TYPE_CHECKING:
     from runbook_lib.run import Run
@@ -28,6 +29,8 @@ GOOD = "good_revision"
 #: How many records are searched for good revisions, newest first.
 _SEARCHED = 200
 _MOST_ANSWERS = 100
+#: Seconds over which a rate is taken where the environment says nothing, and what scraping adds.
+_RANGE_SECONDS, _SLACK_SECONDS = 300.0, 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +161,28 @@ class Releases:
             latency: what ``Run.verify`` gave.
         """
         if self._run.changed_at is not None:
-            # The run's window ended before the change: asked again, the question is about the present.
-            errors = errors_low(self._run.metrics.error_ratio().again())
+            errors = errors_low(self._errors_now())
             self._run.check(errors)
             checks = Checks((*checks, *errors))
         result = self._run.conclude(verdict_of(checks, latency))
         if result.status == "held":
             self._remember()
         return result
+
+    def _errors_now(self) -> Evidence | Gap:
+        """The share of failed requests, once the seconds over which it is taken lie after the change, or it is low."""
+        endpoint = self._run.environment.endpoints.get("prometheus")
+        over_seconds = float(endpoint.settings.get("range_seconds", _RANGE_SECONDS)) if endpoint else 0.0
+        deadline = time.monotonic() + over_seconds + _SLACK_SECONDS
+        # The run's window ended before the change: asked again, the question is about the present.
+        found = self._run.metrics.error_ratio().again()
+        while not errors_low(found).passed and time.monotonic() < deadline:
+            time.sleep(0.0 if self._around.replay else POLL_SECONDS)
+            later = found.again()
+            if self._around.replay and isinstance(later, Gap):
+                break  # the record holds no more readings
+            found = later
+        return found
 
     def remember(self, findings: Findings) -> str:
         """Call the live revision good, for a rollback to return to, when nothing was found against it.

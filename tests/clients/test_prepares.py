@@ -111,7 +111,12 @@ def client(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> PostgresClient:
     from runbook_lib.model import Endpoint
 
     monkeypatch.setenv("READ_PASSWORD", server.passwords["rb_read"])
-    settings: dict[str, str | int | float] = {"host": "127.0.0.1", "port": server.port, "database": "released", "user": "rb_read"}
+    settings: dict[str, str | int | float] = {
+        "host": "127.0.0.1",
+        "port": server.port,
+        "database": "released",
+        "user": "rb_read",
+    }
     endpoint = Endpoint("postgres", {**settings, "end_users": "app"}, {"password": "env:READ_PASSWORD"})
     return PostgresClient(endpoint=endpoint, tape=LiveTape(), window=Window.last(1), workload={})
 

@@ -48,9 +48,7 @@ def test_a_broken_package_hides_no_other(installed: Path, tmp_path: Path) -> Non
     broken = tmp_path / "broken"
     (broken / "bad-1.dist-info").mkdir(parents=True)
     (broken / "bad-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: bad\nVersion: 1\n")
-    (broken / "bad-1.dist-info" / "entry_points.txt").write_text(
-        "[runbook_lib.runbooks]\nbad = nowhere:folder\n"
-    )
+    (broken / "bad-1.dist-info" / "entry_points.txt").write_text("[runbook_lib.runbooks]\nbad = nowhere:folder\n")
     found, errors = runbooks(broken, tmp_path)
     assert "high_latency" in found
     assert "runbooks of bad are left out" in errors
