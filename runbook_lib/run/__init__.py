@@ -33,7 +33,7 @@ from runbook_lib.model import (
 )
 from runbook_lib.run import opening
 from runbook_lib.run.attach import Surroundings, current_cell, surroundings
-from runbook_lib.run.handover import Handover, handover
+from runbook_lib.run.handover import HANDOVER, Handover, handover, replayed_handover
 from runbook_lib.run.header import Closing, Header
 from runbook_lib.run.preflight import preflight
 from runbook_lib.run.releases import Releases
@@ -288,11 +288,13 @@ class Run:
         """What the next person must know: what is found now, what earlier runs tried, their records, and the contacts.
 
         Args:
-            incident: names the trouble, such as the alert; the same name is the same page and the same message.
+            incident: names the trouble, such as the alert; the same name is the same page and message.
             on_call: who is on call, where that can be read.
         """
-        archive = self._opened.record.path.parents[3]
-        return handover(self, archive, incident=incident, on_call=on_call)
+        archive, replay = self._opened.record.path.parents[3], self._around.replay
+        told = (replay and replayed_handover(replay)) or handover(self, archive, incident=incident, on_call=on_call)
+        self._journal("note", {"what": HANDOVER, **told.to_json()})
+        return told
 
     def conclude(self, verification: Verification) -> Verification:
         """Take a verification that was made of several readings as this run's own."""

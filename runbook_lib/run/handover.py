@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runbook_lib.errors import RecordError
 from runbook_lib.model import Evidence, Gap, show
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 #: How many earlier runs are told, and how old the oldest may be, seconds.
 MOST_RUNS = 5
 OLDEST_SECONDS = 24 * 3600.0
+#: ``what`` of the note that keeps a hand-over in the record.
+HANDOVER = "handover"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,16 @@ class Handover:
         about = f"Incident {self.key}, records {', '.join(self.records)}."
         return "\n".join((self.summary, about, "Tried so far:", *(f"- {one}" for one in self.tried), *self.contacts))
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON data, as the journal holds it."""
+        return {
+            "key": self.key,
+            "summary": self.summary,
+            "tried": list(self.tried),
+            "contacts": list(self.contacts),
+            "records": list(self.records),
+        }
+
     def __str__(self) -> str:
         return self.text
 
@@ -84,6 +96,19 @@ def handover(run: Run, archive: Path, *, incident: str, on_call: Evidence | Gap 
         contacts=tuple(_contacts(run, on_call)),
         records=(*(name for name, _ in told), run.id),
     )
+
+
+def replayed_handover(record: Path) -> Handover | None:
+    """What a record's run handed over; None when it handed nothing over.
+
+    Raises:
+        RecordError: the record cannot be read.
+    """
+    for event in Record.read(record).all("note"):
+        if event.data.get("what") == HANDOVER:
+            found = {key: tuple(event.data[key]) for key in ("tried", "contacts", "records")}
+            return Handover(str(event.data["key"]), str(event.data["summary"]), **found)
+    return None
 
 
 def _earlier(run: Run, archive: Path) -> Iterable[Path]:
