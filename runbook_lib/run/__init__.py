@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import cached_property
@@ -14,7 +14,6 @@ from runbook_lib.errors import ParameterError, RecordError
 from runbook_lib.model import (
     Check,
     Checks,
-    CheckStatus,
     Environment,
     Evidence,
     Finding,
@@ -27,12 +26,12 @@ from runbook_lib.model import (
     Plan,
     Role,
     Service,
-    Severity,
     Verification,
     Window,
 )
 from runbook_lib.run import opening
 from runbook_lib.run.attach import Surroundings, current_cell, surroundings
+from runbook_lib.run.checked import findings_of
 from runbook_lib.run.handover import HANDOVER, Handover, handover, replayed_handover
 from runbook_lib.run.header import Closing, Header
 from runbook_lib.run.preflight import preflight
@@ -246,7 +245,7 @@ class Run:
         """Write checks down; a needed one that failed makes the run fail, an unknown one the verdict unknown."""
         checks = Checks(tuple(one for each in given for one in ((each,) if isinstance(each, Check) else each)))
         self._journal("note", {"what": "checks", "items": [check.to_json() for check in checks]})
-        self.note(_findings(checks))
+        self.note(findings_of(checks))
         return checks
 
     def verify(
@@ -384,19 +383,6 @@ class Run:
 
     def _repr_html_(self) -> str:
         return self._header._repr_html_()
-
-
-def _findings(checks: Checks) -> Iterator[Finding]:
-    """One finding for each needed check that did not pass, and one that counts those that did."""
-    needed = [check for check in checks if check.needed]
-    passed = sum(check.status is CheckStatus.PASSED for check in needed)
-    if passed:
-        yield Finding("none", Severity.NOTE, f"{passed} of {len(needed)} needed checks passed", role=Role.RULED_OUT)
-    for check in needed:
-        if check.status is not CheckStatus.PASSED:
-            severity = Severity.CRITICAL if check.status is CheckStatus.FAILED else Severity.UNKNOWN
-            told = f"{check.group} {check.name}: {check.observed}, required {check.required or 'to pass'}"
-            yield Finding("unknown", severity, f"{told}; {check.fix}" if check.fix else told, role=Role.SYMPTOM)
 
 
 __all__ = ["Run"]

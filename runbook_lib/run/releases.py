@@ -30,7 +30,7 @@ GOOD = "good_revision"
 _SEARCHED = 200
 _MOST_ANSWERS = 100
 #: Seconds over which a rate is taken where the environment says nothing, and what scraping adds.
-_RANGE_SECONDS, _SLACK_SECONDS = 300.0, 30.0
+_RANGE_SECONDS, _SLACK_SECONDS = 60.0, 30.0
 
 
 @dataclass(frozen=True, slots=True)
