@@ -109,8 +109,8 @@ def _plan(
         effect=f"{workload.get('release')} runs {image} instead of {before}; {preview.document['changed']} of "
         f"{preview.document['objects']} objects change, pod by pod",
         way_back=f"return to revision {revision}: runbook run rollback -p revision={revision}",
-        command=f"helm upgrade {workload.get('release')} {release.setting(run, 'chart')} "
-        f"-n {workload.get('namespace')} --values {release.setting(run, 'values')} {sets}{' --force-conflicts' if held else ''}",
+        command=f"helm upgrade {workload.get('release')} {release.setting(run, 'chart')} -n {workload.get('namespace')}"
+        f" --values {release.setting(run, 'values')} {sets}{' --force-conflicts' if held else ''}",
         diff=str(preview.document["diff"]),
         warnings=tuple(warnings),
     )

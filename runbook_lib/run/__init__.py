@@ -193,9 +193,7 @@ class Run:
         Returns:
             What these findings alone say.
         """
-        new: list[Finding] = []
-        for note in notes:
-            new += [note] if isinstance(note, Finding) else list(note or ())
+        new = [one for note in notes for one in ([note] if isinstance(note, Finding) else note or ())]
         for finding in new:
             self._journal("finding", finding.to_json())
         self._noted += new
