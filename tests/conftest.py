@@ -24,6 +24,7 @@ from runbook_lib.secrets import Redactor, Secret, SecretRef
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = Path(sys.executable).with_name("runbook")
+FAILED = 'sum(rate(http_request_duration_seconds_count{service="api",code=~"5.."}[1m]))'
 P95 = 'histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket{service="api"}[30s])))'
 
 
@@ -99,7 +100,10 @@ class Practice:
 
     def p95(self) -> float | None:
         """The service's p95 latency now, seconds; None when the metrics do not answer."""
-        address = f"{self.status['prometheus_url']}/api/v1/query?query={urllib.parse.quote(P95)}"
+        return self._now(P95)
+
+    def _now(self, query: str) -> float | None:
+        address = f"{self.status['prometheus_url']}/api/v1/query?query={urllib.parse.quote(query)}"
         try:
             with urllib.request.urlopen(address, timeout=3) as answer:
                 found = json.load(answer)["data"]["result"]
@@ -108,20 +112,24 @@ class Practice:
         return float(found[0]["value"][1]) if found else None
 
     def wait(self, *, above: float = 0.0, below: float = float("inf"), seconds: float = 120) -> bool:
-        """Wait until p95 lies between the bounds (seconds) in three readings in a row; whether it did."""
+        """Wait until p95 lies between the bounds (seconds) in three readings in a row; whether it did.
+
+        Below an upper bound also means that no request failed lately: a fault's errors stay in a rate for its range.
+        """
         deadline, good = time.monotonic() + seconds, 0
         while time.monotonic() < deadline:
             now = self.p95()
-            good = good + 1 if now is not None and above < now < below else 0
+            fits = now is not None and above < now < below
+            good = good + 1 if fits and (below == float("inf") or not self._now(FAILED)) else 0
             if good == 3:
                 return True
             time.sleep(2)
         return False
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def practice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Practice]:
-    """The whole lab, healthy and under load."""
+    """The whole lab, healthy and under load; one for each module, so that no incident is in another's window."""
     from runbook_lib.lab import supervisor
 
     folder = tmp_path_factory.mktemp("practice") / "lab"
