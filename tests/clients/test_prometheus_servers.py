@@ -77,6 +77,9 @@ EXPECTED: dict[str, Any] = {
     "requests_per_second": 20.0,
     "requests_by_route": {"/orders": 20.0},
     "error_ratio": 0.05,
+    "failed_per_second": 1.0,
+    # A tenth of the requests take longer than the default bound of 0.2 s.
+    "slow_per_second": 2.0,
     "in_flight": 3.0,
     "cpu_of_limit": {POD: 0.9},
     "throttled_ratio": {POD: 0.4},
