@@ -32,6 +32,11 @@ _TIMEOUT_SECONDS = 10.0
 _HISTOGRAM_ENDINGS = ("_bucket", "_count", "_sum")
 # Facts about one moment: a time at which no process ran must not get a start time.
 _LEFT_OUT = ("process_start_time_seconds", "redis_uptime_in_seconds", "scrape_")
+#: Share of the load's rate that must have arrived over all the measured intervals.
+LOADED_SHARE = 0.8
+_REQUESTS = 'http_request_duration_seconds_count{service="api"}'
+# Only series that are old enough to be measured: one that was just born would be missing in the history.
+_TRAFFIC = f"sum(rate({_REQUESTS}[%s]) and (count_over_time({_REQUESTS}[1m]) > {INTERVALS}))"
 _P95 = 'histogram_quantile(0.95, sum by (le) (increase(http_request_duration_seconds_bucket{service="api"}[%s])))'
 
 
@@ -54,12 +59,13 @@ class Measured:
     interval_seconds: float
 
 
-def wait_settled(metrics_url: str, scrape_seconds: float, timeout_seconds: float = 30.0) -> bool:
-    """Wait until every target was scraped often enough, then until the service was healthy in all those intervals.
+def wait_settled(metrics_url: str, scrape_seconds: float, rate: float, timeout_seconds: float = 30.0) -> bool:
+    """Wait until every target was scraped often enough, then until the service was healthy under its load in all of it.
 
     Args:
         metrics_url: base address of the store.
         scrape_seconds: length of one interval.
+        rate: requests per second that the load sends; before they arrive there is no service to measure.
         timeout_seconds: for the scrapes; a third of it again for the service.
 
     Returns:
@@ -69,7 +75,8 @@ def wait_settled(metrics_url: str, scrape_seconds: float, timeout_seconds: float
         LabError: a target could not be scraped in time; names it.
     """
     scraped = f"min(sum_over_time(up[1m])) >= {INTERVALS + 1}"
-    settled = f"{_P95 % f'{round((INTERVALS + 0.5) * scrape_seconds * 1000)}ms'} < {SETTLED_SECONDS}"
+    span = f"{round((INTERVALS + 0.5) * scrape_seconds * 1000)}ms"
+    settled = f"({_P95 % span} < {SETTLED_SECONDS}) and ({_TRAFFIC % span} > {LOADED_SHARE * rate})"
     for condition, seconds in ((scraped, timeout_seconds), (settled, timeout_seconds / 3)):
         deadline = time.monotonic() + seconds
         while not _query(metrics_url, condition):

@@ -258,7 +258,7 @@ class Launch:
 
     def _backfill(self, seconds: int) -> None:
         url = self.state.urls["prometheus_url"]
-        self.state.details["settled"] = history.wait_settled(url, components.WARM_UP_SCRAPE_SECONDS)
+        self.state.details["settled"] = history.wait_settled(url, components.WARM_UP_SCRAPE_SECONDS, self.state.rate)
         self.state.details["backfilled_samples"] = history.backfill(url, seconds)
 
     def _describe(self, binary: str, kubeconfig: Path | None) -> None:
