@@ -208,6 +208,6 @@ def start_metrics(world: World, _details: Details) -> None:
     components.wait_listening(process, world.state.ports["metrics"])
     if not binary:
         url = world.state.urls["prometheus_url"]
-        history.wait_settled(url, components.WARM_UP_SCRAPE_SECONDS)
+        history.wait_settled(url, components.WARM_UP_SCRAPE_SECONDS, world.state.rate)
         history.backfill(url, int(world.state.details.get("seconds_of_history", 900)))
     world.spawn.metrics_config(world.state.ports, components.SCRAPE_SECONDS)
