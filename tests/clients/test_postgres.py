@@ -174,6 +174,22 @@ def test_blocking_is_quick_behind_a_long_queue(client, app, postgres):
         one.join()
 
 
+def test_a_wait_between_two_looks_is_seen(client, app, postgres):
+    """A lock that somebody waits for only after the first look is found by a later one."""
+    root = app("root")
+    root.execute("UPDATE orders SET quantity = 1 WHERE id = 3")
+    victim = app("victim", autocommit=True)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(client().blocking, samples=8)
+        time.sleep(0.5)
+        busy = Busy(victim, "UPDATE orders SET quantity = 2 WHERE id = 3")
+        assert [(root.info.backend_pid, busy.pid)] == [
+            (row["root_pid"], row["victim_pid"]) for row in table(asked.result())
+        ]
+    root.rollback()
+    busy.join()
+
+
 def test_nobody_waiting_is_an_answer(client):
     """No lock wait is evidence with no row, not a gap."""
     assert [] == table(client().blocking())

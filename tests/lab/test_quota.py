@@ -50,13 +50,13 @@ def hog(postgres: Postgres) -> Iterator[None]:
 
 
 def test_role_gets_no_more_than_its_share(postgres: Postgres, hog: None) -> None:
-    """A statement that would take a core gets the quota, with a fifth to spare for the coarse clock."""
+    """A statement that would take a core gets the quota, and half as much to spare for the coarse clock."""
     with enforced(postgres) as quota:
         before, began = quota.sessions(), time.monotonic()
         time.sleep(3)
         after, elapsed_seconds = quota.sessions(), time.monotonic() - began
     used = sum(after[pid][0] - before[pid][0] for pid in before)
-    assert CORES * 1.2 >= used / elapsed_seconds
+    assert CORES * 1.5 >= used / elapsed_seconds
 
 
 def test_other_roles_are_not_stopped(postgres: Postgres, hog: None) -> None:
