@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import psycopg
 
 DATABASE = "app"
-ROLES = ("postgres", "app", "rb_read", "rb_act")
+ROLES = ("postgres", "app", "rb_read", "rb_act", "rb_migrate")
 MAX_CONNECTIONS = 40
 _NOBODY = 65534
 _UNSHARE = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
@@ -122,10 +122,10 @@ class Postgres:
             _create_roles(connection, self.passwords)
             connection.execute(f"CREATE DATABASE {DATABASE} OWNER app")
         with self.connect("app") as connection:
-            _create_rows(connection, customers, orders, products)
+            _create_rows(connection, self.url("app"), customers, orders, products)
         with self.connect("postgres") as connection:
             connection.execute("CREATE EXTENSION pg_stat_statements")
-            connection.execute("GRANT SELECT ON schema_migrations TO rb_read, rb_act")
+            connection.execute("GRANT SELECT ON alembic_version TO rb_read, rb_act")
             connection.execute("SELECT pg_stat_statements_reset()")
 
     def connect(self, role: str = "postgres", database: str = DATABASE) -> psycopg.Connection[Any]:
@@ -227,13 +227,14 @@ def _create_roles(connection: psycopg.Connection[Any], passwords: Mapping[str, s
         connection.execute(statement.format(sql.Identifier(role), sql.Literal(verifier.decode())))
     connection.execute("GRANT pg_monitor TO rb_read, rb_act")
     connection.execute("GRANT pg_signal_backend TO rb_act")
+    connection.execute("GRANT app TO rb_migrate")  # it becomes the tables' owner for the length of a migration
     connection.execute("ALTER ROLE rb_read SET default_transaction_read_only = on")
 
 
-def _create_rows(connection: psycopg.Connection[Any], customers: int, orders: int, products: int) -> None:
+def _create_rows(connection: psycopg.Connection[Any], url: str, customers: int, orders: int, products: int) -> None:
     from runbook_lib.lab.service.migrations import migrate
 
-    migrate(connection, 1)
+    migrate(connection, url, 1)
     with connection.transaction():
         connection.execute("DROP INDEX orders_customer_id_idx")  # built once at the end: faster than row by row
         connection.execute(

@@ -23,7 +23,7 @@ class Release:
         exit_after_seconds: the process ends with code 1 that long after its start; None never.
         leak_kib: memory that each API request keeps for ever, in KiB.
         leaked_connection_ratio: share of order writes that never return their database connection.
-        failing_migration: whether its newest migration fails half-way and leaves the schema dirty.
+        failing_migration: whether its newest migration fails half-way and leaves what it did until then.
     """
 
     tag: str
