@@ -25,8 +25,6 @@ LOST_ERROR = "application/vnd.runbook.lost-error+json"
 
 def main() -> None:
     """Ask the system for SIGTERM when the runner dies, then become a kernel."""
-    # Python put this file's folder in front; modules there must not shadow a notebook's imports.
-    del sys.path[0]
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     # The runner may have died before that call, and a signal for it will then never come.
@@ -36,6 +34,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     tell_lost_errors()
+    leave_debugger_out()
     preload(os.environ.get("RUNBOOK_PRELOAD", "").split(","))
     from ipykernel.kernelapp import IPKernelApp
 
@@ -54,6 +53,21 @@ def preload(modules: Iterable[str]) -> None:
         with suppress(ImportError):
             if name:
                 importlib.import_module(name)
+
+
+def leave_debugger_out() -> None:
+    """Import ipykernel's debugger as if debugpy were not installed: it costs half of a kernel's start, for nobody.
+
+    A headless run has no front end that could debug; a cell that imports debugpy itself still finds it.
+    """
+    if "ipykernel.debugger" in sys.modules or "debugpy" in sys.modules:
+        return
+    sys.modules["debugpy"] = None  # type: ignore[assignment]
+    try:
+        with suppress(ImportError):
+            importlib.import_module("ipykernel.debugger")
+    finally:
+        del sys.modules["debugpy"]
 
 
 def tell_lost_errors() -> None:
@@ -84,4 +98,6 @@ def _tell(name: str, value: str, where: str) -> None:
 
 
 if __name__ == "__main__":
+    # Python put this file's folder in front; modules there must not shadow a notebook's imports.
+    del sys.path[0]
     main()

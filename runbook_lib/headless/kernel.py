@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from runbook_lib.errors import UnknownNameError
+from runbook_lib.headless import forking
 from runbook_lib.headless._watcher import end_session
 
 _HERE = Path(__file__).parent
@@ -57,7 +58,9 @@ class Kernel:
         pid: process id, which is also its session's and group's.
     """
 
-    def __init__(self, folder: Path, connection: Mapping[str, Any], process: subprocess.Popen[bytes]) -> None:
+    def __init__(
+        self, folder: Path, connection: Mapping[str, Any], process: subprocess.Popen[bytes] | forking.Forked
+    ) -> None:
         self._folder, self.connection, self._process = folder, connection, process
         self.pid = process.pid
         self._oom_before = _oom_kills()
@@ -98,6 +101,9 @@ class Kernel:
             "IPYTHONDIR": str(folder / "ipython"),
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         }
+        if name in {"", NATIVE} and forking.ready():
+            log_file = folder / "kernel.log"
+            return cls(folder, connection, forking.kernel(place, environment=environment, cwd=cwd, log=log_file))
         with (folder / "kernel.log").open("wb") as log:
             process = subprocess.Popen(
                 [part.replace("{connection_file}", str(place)) for part in argv],
