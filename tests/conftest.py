@@ -6,6 +6,7 @@ import json
 import os
 import re
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -45,6 +46,24 @@ def _named(folder: Path) -> Iterator[Secret]:
         for reference in re.findall(r'"((?:env|file):[^"]+)"', path.read_text(encoding="utf-8", errors="replace")):
             with suppress(SecretError):
                 yield SecretRef.parse(reference, base=path.parent).resolve()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two workers at most: one has the modules that need a whole lab, one after the other; the other has the rest.
+
+    Two labs at once would take each other's processor time, which is what their tests are about. Modules stay whole,
+    because they share servers; the labs come first, because they take longest.
+    """
+    for item in items:
+        lab = "practice" in getattr(item, "fixturenames", ()) or item.get_closest_marker("lab") is not None
+        item.add_marker(pytest.mark.xdist_group("lab" if lab else str(item.path)))
+    items.sort(key=lambda item: [mark.args[0] for mark in item.iter_markers("xdist_group")] != ["lab"])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hang_ups() -> None:
+    """Who starts the tests with nohup would hand its ignored hang-ups on to every program that they start."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -135,6 +135,24 @@ class Cluster:
         binding = _binding("ClusterRoleBinding", "ClusterRole", "runbook-node-reader", "runbook-readers")
         self.apply(f"{base}/clusterrolebindings", binding)
 
+    def serve_metrics(self, url: str) -> None:
+        """Let the emulator hand the pod metrics API on to the node, which measures its processes.
+
+        Args:
+            url: base URL of the node's own server.
+        """
+        made = _object("apiregistration.k8s.io/v1", "APIService", "v1beta1.metrics.k8s.io")
+        made["metadata"]["annotations"] = {"lab.runbook/url": url}
+        made["spec"] = {
+            "group": "metrics.k8s.io",
+            "version": "v1beta1",
+            "groupPriorityMinimum": 100,
+            "versionPriority": 100,
+            "insecureSkipTLSVerify": True,
+            "service": {"name": "metrics", "namespace": "kube-system"},
+        }
+        self.apply("/apis/apiregistration.k8s.io/v1/apiservices", made)
+
     def service_account_token(self, name: str) -> str:
         """A token of a service account that is a member of the lab's reader or actor role."""
         path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts"

@@ -33,7 +33,7 @@ IMAGE_TAG = "v1"
 HEALTHY_SECONDS = 60.0
 _PORTS = ("postgres", "valkey", "kubernetes", "metrics", "vendors", "payments", "node", "service", "load")
 #: What `up` makes in the lab's folder and takes away again before it starts; nothing else there is touched.
-_OWN = ("postgres", "valkey", "kubernetes", "metrics", "node", "logs", "config", "secrets", "helm", "faults")
+_OWN = ("postgres", "valkey", "kubernetes", "metrics", "node", "logs", "config", "secrets", "helm", "faults", "backups")
 
 
 def up(
@@ -188,6 +188,7 @@ class Launch:
     def _start_postgres(self, postgres: Postgres) -> None:
         process = components.keep(self.directory, postgres.start())
         postgres.prepare()
+        postgres.dump(self.directory / "backups" / "app.dump")
         self._started(self._spawn.quota(process.pid))
 
     def _start_valkey(self, valkey: Valkey) -> None:
@@ -224,7 +225,9 @@ class Launch:
         credentials = {"DATABASE_URL": postgres.url("app"), "REDIS_URL": valkey.url("default")}
         with cluster.Cluster(admin) as kubernetes:
             kubernetes.prepare(credentials)
-            if api is None:
+            if api is not None:
+                kubernetes.serve_metrics(f"http://127.0.0.1:{self.state.ports['node']}")
+            else:
                 for name in ("reader", "actor"):
                     token = kubernetes.service_account_token(f"runbook-{name}")
                     path = self.directory / f"{name}.kubeconfig"

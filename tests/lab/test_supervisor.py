@@ -26,7 +26,7 @@ from runbook_lib.lab.faults import registry
 from runbook_lib.lab.history import MARK
 from runbook_lib.lab.status import get_json
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.timeout(300)]
 
 UP = "import sys; from pathlib import Path; from runbook_lib.lab import supervisor; supervisor.up(Path(sys.argv[1]))"
 KEYS = {

@@ -125,7 +125,7 @@ FAULTS: tuple[Fault, ...] = (
         healed_by=_RELEASE_BACK,
         start=do.release(config={"WORK_MS": "$work_ms"}),
         end=do.restore_release,
-        parameters=(Parameter("work_ms", 48.0, "ms", "processor time of one request", 0, 500),),
+        parameters=(Parameter("work_ms", 38.0, "ms", "processor time of one request", 0, 500),),
     ),
     Fault(
         name="bad_release",
