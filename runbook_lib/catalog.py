@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,18 @@ _ENVIRONMENT: Mapping[str, type] = {
     "approvers": dict,
     "signers": str,
 }
-_RECORDS: Mapping[str, type] = {"signing_key": str, "allowed_signers": str}
+_RECORDS: Mapping[str, type] = {
+    "signing_key": str,
+    "allowed_signers": str,
+    "archive": str,
+    "endpoint": str,
+    "region": str,
+    "access_key": str,
+    "secret_key": str,
+    "anchors": dict,
+}
+_ANCHORS: Mapping[str, type] = {"git": str, "slack": str, "rfc3161": str, "rfc3161_ca": str}
+_RECORD_FILES = ("signing_key", "allowed_signers")
 _FREEZE: Mapping[str, type] = {"from": datetime, "to": datetime, "reason": str, "allow": list}
 #: Source to its settings. A setting that holds a secret is given as the secret's name.
 _ENDPOINTS: Mapping[str, Mapping[str, type]] = {
@@ -58,6 +69,9 @@ _ENDPOINTS: Mapping[str, Mapping[str, type]] = {
         "password": str,
         "act_user": str,
         "act_password": str,
+        "migrate_user": str,
+        "migrate_password": str,
+        "migrate_role": str,
         "sslmode": str,
         "end_users": str,
     },
@@ -68,15 +82,25 @@ _ENDPOINTS: Mapping[str, Mapping[str, type]] = {
     "pagerduty": {"url": str, "routing_key": str, "token": str},
     "github": {"url": str, "repository": str, "token": str},
     "registry": {"url": str, "repository": str, "token": str},
+    "migrations": {"tool": str, "config": str, "program": str},
+    "backups": {"folder": str, "binaries": str, "trial_max_bytes": int},
 }
-_REQUIRED: Mapping[str, str] = {"postgres": "host", "redis": "host", "kubernetes": "kubeconfig", "slack": "webhook"}
-_PATHS = ("kubeconfig", "chart", "values")
+_REQUIRED: Mapping[str, str] = {
+    "postgres": "host",
+    "redis": "host",
+    "kubernetes": "kubeconfig",
+    "slack": "webhook",
+    "migrations": "config",
+    "backups": "folder",
+}
+_PATHS = ("kubeconfig", "chart", "values", "config", "folder", "binaries")
 ACTION_KINDS = (
     "scale",
     "end_backend",
     "deploy",
     "rollback",
-    "database_rollback",
+    "stop_service",
+    "migrate_down",
     "unlock_release",
     "notify",
     "command",
@@ -93,6 +117,10 @@ class Catalog:
         services: name to service.
         signing_key: key that seals are signed with, see ``ssh-keygen -Y``; None leaves records unsigned.
         allowed_signers: public keys whose seals are trusted; None when no signature is asked for.
+        records: where records go: ``archive`` (a path or address), and for a bucket ``endpoint``, ``region`` and the
+            names of the secrets ``access_key`` and ``secret_key``.
+        anchors: where the head of the archive's chain is put: ``git`` (a checkout), ``slack`` (an environment with
+            that endpoint), ``rfc3161`` (address of a time-stamping authority) and ``rfc3161_ca`` (its certificates).
     """
 
     path: Path
@@ -100,6 +128,13 @@ class Catalog:
     _environments: Mapping[str, Mapping[str, Any]]
     signing_key: Path | None = None
     allowed_signers: Path | None = None
+    records: Mapping[str, str] = field(default_factory=dict)
+    anchors: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def archive(self) -> str:
+        """Path or address of the archive: as ``records.archive`` says, or ``outputs`` beside the file."""
+        return self.records.get("archive", "") or str(self.path.parent / "outputs")
 
     @property
     def environments(self) -> tuple[str, ...]:
@@ -175,9 +210,10 @@ def load(path: Path | None = None) -> Catalog:
     environments = table.get("environments", {})
     for name, value in environments.items():
         _Reader(path, f"environments.{name}").environment(name, value)
-    records = _Reader(path, "records").typed(table.get("records", {}), _RECORDS)
-    files = {name: path.parent / Path(value).expanduser() for name, value in records.items()}
-    return Catalog(path, services, environments, **files)
+    records = _Reader(path, "records").records(table.get("records", {}))
+    files = {name: path.parent / Path(records.pop(name)).expanduser() for name in _RECORD_FILES if name in records}
+    anchors = _Reader(path, "records.anchors").anchors(records.pop("anchors", {}), environments)
+    return Catalog(path, services, environments, **files, records=records, anchors=anchors)
 
 
 def _toml(path: Path) -> dict[str, Any]:
@@ -324,6 +360,25 @@ class _Reader:
             raise reader.fail("to", f"must be after {values['from'].isoformat()}")
         allow = reader.names("allow", values.get("allow", []), ACTION_KINDS)
         return Freeze(values["from"], values["to"], values["reason"], allow)
+
+    def records(self, table: Any) -> dict[str, Any]:
+        values = dict(self.typed(table, _RECORDS))
+        for name in {"access_key", "secret_key"} & set(values):
+            values[name] = self.reference(name, values[name])
+        if ("access_key" in values) != ("secret_key" in values):
+            raise self.fail("access_key", "access_key and secret_key belong together")
+        archive = values.get("archive", "")
+        if archive and "://" not in archive:
+            values["archive"] = str(self.path.parent / Path(archive).expanduser())
+        return values
+
+    def anchors(self, table: Any, environments: Mapping[str, Any]) -> dict[str, str]:
+        values = dict(self.typed(table, _ANCHORS))
+        if values.get("slack") and "slack" not in environments.get(values["slack"], {}):
+            raise self.fail("slack", f"must be an environment of this file with slack, not {values['slack']!r}")
+        for name in {"git", "rfc3161_ca"} & set(values):
+            values[name] = str(self.path.parent / Path(values[name]).expanduser())
+        return values
 
     def endpoint(self, source: str, table: Any) -> Endpoint:
         values = self.typed(table, _ENDPOINTS[source])

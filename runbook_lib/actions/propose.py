@@ -11,6 +11,8 @@ from runbook_lib.actions.deploy import KIND as DEPLOY
 from runbook_lib.actions.deploy import Deploy
 from runbook_lib.actions.end_backend import KIND as END_BACKEND
 from runbook_lib.actions.end_backend import EndBackend, end_backend
+from runbook_lib.actions.migrate_down import KIND as MIGRATE_DOWN
+from runbook_lib.actions.migrate_down import STOP, MigrateDown, Stop
 from runbook_lib.actions.notify import KIND as NOTIFY
 from runbook_lib.actions.notify import Notify
 from runbook_lib.actions.protocol import Action
@@ -18,6 +20,7 @@ from runbook_lib.actions.rollback import KIND as ROLLBACK
 from runbook_lib.actions.rollback import UNLOCK, Rollback
 from runbook_lib.actions.scale import KIND as SCALE
 from runbook_lib.actions.scale import Scale, scale
+from runbook_lib.actions.schema import image_fits
 from runbook_lib.errors import UnknownNameError
 from runbook_lib.model import Environment, Finding, Findings, Gap, NoPlan, Objective, Plan, Role, Service
 
@@ -39,6 +42,8 @@ class Systems(Protocol):
     tools: Any
     slack: Any
     pagerduty: Any
+    migrations: Any
+    backups: Any
 
     @property
     def availability(self) -> Objective:
@@ -80,7 +85,7 @@ def bind(plan: Plan, run: Systems) -> Action:
         UnknownNameError: nobody knows the kind.
     """
     if plan.kind == SCALE:
-        return Scale(run.kubernetes)
+        return Scale(run.kubernetes, lambda image: image_fits(run, image))
     if plan.kind == END_BACKEND:
         return EndBackend(run.postgres)
     if plan.kind == COMMAND:
@@ -89,9 +94,14 @@ def bind(plan: Plan, run: Systems) -> Action:
         return Deploy(run)
     if plan.kind in {ROLLBACK, UNLOCK}:
         return Rollback(run)
+    if plan.kind == STOP:
+        return Stop(run)
+    if plan.kind == MIGRATE_DOWN:
+        return MigrateDown(run)
     if plan.kind == NOTIFY:
         return Notify(run)
-    raise UnknownNameError("kind of action", plan.kind, (NOTIFY, SCALE, END_BACKEND, COMMAND, DEPLOY, ROLLBACK, UNLOCK))
+    known = (NOTIFY, SCALE, END_BACKEND, COMMAND, DEPLOY, ROLLBACK, UNLOCK, STOP, MIGRATE_DOWN)
+    raise UnknownNameError("kind of action", plan.kind, known)
 
 
 def _for(finding: Finding, run: Systems, replicas: int) -> Plan | NoPlan:

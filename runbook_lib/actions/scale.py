@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,9 +71,15 @@ def _warnings(meta: Mapping[str, Any], replicas: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The kind ``scale``, bound to a cluster."""
+    """The kind ``scale``, bound to a cluster.
+
+    Args:
+        kubernetes: the cluster, bound to the service's deployment.
+        schema: whether the release of an image may start on the data as it is; asked when no pod runs.
+    """
 
     kubernetes: KubernetesClient
+    schema: Callable[[str], GuardResult] | None = None
 
     def observe(self, plan: Plan) -> Plan | NoPlan:
         """The same plan, made from the deployment as it is now."""
@@ -94,6 +100,14 @@ class Scale:
         yield self._autoscaler()
         yield self._permission()
         yield self._dry_run(plan)
+        if current == 0 and self.schema is not None:
+            yield self.schema(self._image())
+
+    def _image(self) -> str:
+        found = self.kubernetes.deployment()
+        images = {} if isinstance(found, Gap) else found.document["images"]
+        container = str(self.kubernetes.workload.get("container", ""))
+        return str(images.get(container, next(iter(images.values()), "")))
 
     def _autoscaler(self) -> GuardResult:
         found = self.kubernetes.horizontal_autoscaler()

@@ -1,57 +1,54 @@
-"""The data-safety guard of a rollback: whether an older release still runs on the schema that the data has by now."""
+"""The data-safety guard: whether a release still runs on the schema that the data has by now."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runbook_lib.actions.release import of_repository
-from runbook_lib.model import Gap, GuardResult
+from runbook_lib.analysis.migrations import declared, fits
+from runbook_lib.model import CheckStatus, Evidence, Gap, GuardResult
 
 if TYPE_CHECKING:
     from runbook_lib.actions.propose import Systems
 
-NAME = "the schema fits the older release"
+NAME = "the schema fits the release"
 _NEXT = "read first: runbook run database_rollback"
 
 
 def schema_fits(run: Systems, revision: int) -> GuardResult:
-    """Whether the release of a revision accepts the live schema; what cannot be told does not pass.
-
-    The catalogue says which newest migrations each image tag accepts: ``workload.schema``, tag to a list of versions.
+    """Whether the release of a revision runs on the live schema; what cannot be told does not pass.
 
     Args:
         run: the run with its systems.
         revision: the revision to return to.
     """
-    migrations, preview = run.postgres.migrations(), run.helm.preview(revision=revision)
-    for one in (migrations, preview):
-        if isinstance(one, Gap):
-            return _no(f"cannot be told: {one.reason}")
-    tools = [(name, tool) for name, tool in _tools(migrations.document)]
-    stuck = [name for name, tool in tools if tool.get("dirty") or tool.get("locked")]
-    if stuck:
-        return _no(f"a migration of {', '.join(stuck)} stopped half-way or holds its lock")
-    if not tools:
+    preview = run.helm.preview(revision=revision)
+    if isinstance(preview, Gap):
+        return GuardResult(NAME, False, f"cannot be told: {preview.reason}; {_NEXT}")
+    return image_fits(run, of_repository(run, preview.document["images"]))
+
+
+def image_fits(run: Systems, image: str) -> GuardResult:
+    """Whether the release of an image runs on the live schema; what cannot be told does not pass.
+
+    The catalogue declares the newest migrations on which each image tag runs: ``workload.schema``, tag to a list of
+    versions, its own one first. Where the schema is ahead of that, the statements that the service ran must also still
+    be accepted by the server's parser.
+
+    Args:
+        run: the run with its systems.
+        image: the image, with its tag.
+    """
+    if "postgres" not in run.environment.endpoints:
+        return GuardResult(NAME, True, "the environment has no database")
+    migrations = run.postgres.migrations()
+    if isinstance(migrations, Evidence) and not migrations.document["tools"]:
         return GuardResult(NAME, True, "no migration tool has a table in the database")
-    tag = of_repository(run, preview.document["images"]).rpartition(":")[2]
-    accepts = run.service.workload.get("schema", {}).get(tag)
-    if accepts is None:
-        return _no(f"cannot be told: workload.schema says nothing about {tag or 'the image'}")
-    known = {str(one) for one in accepts}
-    for name, tool in tools:
-        if (live := _newest(tool)) not in known:
-            return _no(f"{name} is at {live}; {tag} accepts {', '.join(sorted(known))}")
-    return GuardResult(NAME, True, f"{tag} accepts {', '.join(f'{name} {_newest(tool)}' for name, tool in tools)}")
-
-
-def _tools(document: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    return [(str(tool["tool"]), tool) for tool in document.get("tools", ())]
-
-
-def _newest(tool: Mapping[str, Any]) -> str:
-    return str(tool.get("newest") or "nothing")
-
-
-def _no(reason: str) -> GuardResult:
-    return GuardResult(NAME, False, f"{reason}; {_NEXT}")
+    accepts, tag = run.service.workload.get("schema", {}), image.rpartition(":")[2]
+    known = declared(accepts, tag)
+    check = fits(migrations, prepared=run.postgres.prepares(), **known)
+    if check.status is CheckStatus.PASSED:
+        return GuardResult(NAME, True, f"{tag}: {check.observed}")
+    told = f"workload.schema says nothing about {tag or 'the image'}" if known["known"] is None else check.observed
+    told = f"cannot be told: {told}" if check.status is CheckStatus.UNKNOWN else f"{tag}: {told}"
+    return GuardResult(NAME, False, f"{told}; {_NEXT}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from runbook_lib.analysis.after_fix import fixed
+    from runbook_lib.analysis.backup import backup_ready
     from runbook_lib.analysis.cache_state import cache
     from runbook_lib.analysis.cpu import saturated
     from runbook_lib.analysis.database_state import database
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from runbook_lib.analysis.downtime import compared, lost_requests
     from runbook_lib.analysis.error_ratio import errors
     from runbook_lib.analysis.frames import frame
+    from runbook_lib.analysis.linting import migration_lint
     from runbook_lib.analysis.migrations import releases_that_fit
     from runbook_lib.analysis.objective import objective_breached
     from runbook_lib.analysis.pool_use import pool
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = [
     "agrees",
     "answered",
+    "backup_ready",
     "below",
     "by_hand",
     "cache",
@@ -56,6 +59,7 @@ __all__ = [
     "frame",
     "health",
     "lost_requests",
+    "migration_lint",
     "objective_breached",
     "objectives_hold",
     "planned",
@@ -77,6 +81,7 @@ __all__ = [
 _HOMES = {
     "agrees": "steps",
     "answered": "steps",
+    "backup_ready": "backup",
     "below": "steps",
     "by_hand": "steps",
     "cache": "cache_state",
@@ -91,6 +96,7 @@ _HOMES = {
     "frame": "frames",
     "health": "probe",
     "lost_requests": "downtime",
+    "migration_lint": "linting",
     "objective_breached": "objective",
     "objectives_hold": "release_gate",
     "planned": "steps",

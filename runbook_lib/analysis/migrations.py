@@ -56,6 +56,21 @@ def fits(
     return _held(tools[0], known, expand, order, prepared)
 
 
+def declared(accepts: Mapping[str, Sequence[object]], tag: str) -> dict[str, Any]:
+    """``known``, ``expand`` and ``order`` of a release for ``fits``, from what the catalogue declares of all releases.
+
+    Args:
+        accepts: release to the newest migrations on which it runs, its own one first.
+        tag: the release; one that is not declared knows nothing that could be told.
+    """
+    lists = {name: [str(one) for one in values] for name, values in accepts.items() if values}
+    order = list(dict.fromkeys(one for values in lists.values() for one in values))
+    if tag not in lists:
+        return {"known": None, "order": order}
+    own, *expand = lists[tag]
+    return {"known": order[: order.index(own) + 1], "expand": expand, "order": order}
+
+
 def releases_that_fit(
     migrations: Evidence | Gap, prepared: Evidence | Gap, *, accepts: Mapping[str, Sequence[object]]
 ) -> Checks:
@@ -67,22 +82,15 @@ def releases_that_fit(
         accepts: release to the newest migrations on which it runs, its own one first; migrations of later releases in
             it are declared to expand.
     """
-    lists = {tag: [str(one) for one in values] for tag, values in accepts.items() if values}
-    order = list(dict.fromkeys(one for values in lists.values() for one in values))
     told = [
         replace(
-            fits(
-                migrations,
-                known=order[: order.index(values[0]) + 1],
-                expand=values[1:],
-                order=order,
-                prepared=prepared,
-            ),
+            fits(migrations, prepared=prepared, **declared(accepts, tag)),
             name=f"release {tag}",
             required="runs on the live schema",
             needed=False,
         )
-        for tag, values in lists.items()
+        for tag, values in accepts.items()
+        if values
     ]
     good = [check.name.removeprefix("release ") for check in told if check.status is CheckStatus.PASSED]
     required = "at least one release is known to run on the live schema"

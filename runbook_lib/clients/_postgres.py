@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.clients._retry import Deadline, with_retries
@@ -64,6 +64,7 @@ class Login:
         total_seconds: time for everything a session does, seconds.
         statement_seconds: time for one statement, seconds.
         retry: whether a refused connection may be tried again.
+        settings: settings of the session that differ from those of a reading one.
     """
 
     host: str
@@ -77,6 +78,7 @@ class Login:
     total_seconds: float
     statement_seconds: float = 3.0
     retry: bool = True
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -104,7 +106,7 @@ def _connect(login: Login) -> psycopg.Connection[dict[str, Any]]:
     import psycopg
     from psycopg.rows import dict_row
 
-    settings = {**_SETTINGS, "statement_timeout": f"{login.statement_seconds * 1000:.0f}ms"}
+    settings = {**_SETTINGS, "statement_timeout": f"{login.statement_seconds * 1000:.0f}ms", **login.settings}
     try:
         connection = psycopg.connect(
             host=login.host,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.clients import _migrations as migrations
 from runbook_lib.clients import _prepares as prepares
+from runbook_lib.clients import _schema as schema
 from runbook_lib.clients._postgres import Login, NoAnswerError, NoSlotError, session
 from runbook_lib.clients._postgres_sql import (
     CANCEL,
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     import psycopg
 
 TOP_STATEMENTS = 20
+#: How long the statements of a migration may take, seconds.
+SCHEMA_SECONDS = 300.0
 _SAMPLE_SECONDS = 0.1
 
 # Shorter than the shortest wait that is a finding by its length (PostgreSQL's deadlock_timeout, 1 s).
@@ -48,8 +52,9 @@ _BLOCKING_SECONDS = 0.25
 
 class PostgresClient(SourceClient):
     """Named questions to PostgreSQL. Settings of the endpoint: ``host``, ``port``, ``database``, ``user`` and
-    ``password`` (reads), ``act_user`` and ``act_password`` (ends sessions), ``sslmode``, ``end_users`` (roles whose
-    sessions may be ended, separated by commas). At most one session is open for reading at any time."""
+    ``password`` (reads), ``act_user`` and ``act_password`` (ends sessions), ``migrate_user``, ``migrate_password`` and
+    ``migrate_role`` (changes the schema, as the owner of its tables), ``sslmode``, ``end_users`` (roles whose sessions
+    may be ended, separated by commas). At most one session is open for reading at any time."""
 
     source = "postgres"
     #: Shown to others in pg_stat_activity.
@@ -167,6 +172,26 @@ class PostgresClient(SourceClient):
         if not self._end(CANCEL, values):
             raise OutcomeUnknownError(f"session {pid} may not have received the request to cancel its statement")
         return {"pid": pid, "cancelled": True}
+
+    def change_schema(self, script: str, *, before: str, after: str, dry_run: bool = False) -> None:
+        """Run what a migration tool wrote, in one transaction that holds only while the tool's own table says so.
+
+        Args:
+            script: statements of the tool, with its own record of the new version.
+            before: the newest migration that must be recorded now.
+            after: the newest one that must be recorded when the statements have run.
+            dry_run: whether all of it is taken back in the end.
+
+        Raises:
+            ActionRejectedError: nothing was changed.
+            OutcomeUnknownError: the transaction was told to commit, and it cannot be told whether it did.
+        """
+        role = self._setting("migrate_role")
+        settings = {"default_transaction_read_only": "off", "lock_timeout": "5s", **({"role": role} if role else {})}
+        with self._writing():
+            login = replace(self._login("migrate_"), statement_seconds=SCHEMA_SECONDS, settings=settings)
+            with session(replace(login, total_seconds=SCHEMA_SECONDS + 10)) as connection:
+                schema.change(connection, script, before=before, after=after, dry_run=dry_run)
 
     def _guard(self, pid: int, backend_start: str, xact_start: str | None, users: Sequence[str]) -> dict[str, Any]:
         allowed = list(users or self.end_users)

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from runbook_lib.lab import cluster
+from runbook_lib.lab.postgres import binaries
 from runbook_lib.lab.release import CHART, NAMESPACE, merged
+from runbook_lib.lab.service.migrations import CONFIG
 from runbook_lib.lab.state import State
 
 #: Seconds over which the lab's rates are taken: fifteen of its scrapes of two seconds.
@@ -44,6 +46,9 @@ def write(state: State) -> Path:
             "password": "file:secrets/postgres_rb_read_password",
             "act_user": "rb_act",
             "act_password": "file:secrets/postgres_rb_act_password",
+            "migrate_user": "rb_migrate",
+            "migrate_password": "file:secrets/postgres_rb_migrate_password",
+            "migrate_role": "app",
             "sslmode": "disable",
             "end_users": "app",
         },
@@ -73,6 +78,8 @@ def write(state: State) -> Path:
         },
         "github": {"url": urls["github_url"], "repository": "acme/api", "token": "file:secrets/github_token"},
         "registry": {"url": urls["registry_url"], "repository": "acme/api"},
+        "migrations": {"tool": "alembic", "config": str(CONFIG)},
+        "backups": {"folder": "backups", "binaries": str(binaries())},
     }
     lines = ["# Written by `runbook lab up`; gone with the lab."]
     for name, table in tables.items():

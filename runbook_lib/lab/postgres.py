@@ -128,6 +128,20 @@ class Postgres:
             connection.execute("GRANT SELECT ON alembic_version TO rb_read, rb_act")
             connection.execute("SELECT pg_stat_statements_reset()")
 
+    def dump(self, path: Path) -> None:
+        """Write a backup of the database, as ``pg_dump --format=custom`` does.
+
+        Raises:
+            LabError: it failed.
+        """
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        argv = [str(binaries() / "pg_dump"), "--format=custom", "--compress=1", "-f", str(path), "-h", "127.0.0.1"]
+        argv += ["-p", str(self.port), "-U", "app", DATABASE]
+        environment = {"PATH": os.environ.get("PATH", ""), "PGPASSWORD": self.passwords["app"], "TZ": "UTC"}
+        done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=120, env=environment)
+        if done.returncode:
+            raise LabError(f"pg_dump failed: {done.stderr.strip()}")
+
     def connect(self, role: str = "postgres", database: str = DATABASE) -> psycopg.Connection[Any]:
         """An autocommit connection of a role."""
         import psycopg

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 Answer = Evidence | Gap
 #: Kind of action to the verbs that it and its way back need: (verb, API group, resource, subresource).
 VERBS: Mapping[str, tuple[tuple[str, str, str, str], ...]] = {
-    "scale": (("get", "apps", "deployments", ""), ("patch", "apps", "deployments", "scale")),
+    **dict.fromkeys(
+        ("scale", "stop_service"), (("get", "apps", "deployments", ""), ("patch", "apps", "deployments", "scale"))
+    ),
     **dict.fromkeys(("deploy", "rollback", "unlock_release"), release.VERBS),
 }
 #: What the investigation reads from the cluster.

@@ -115,6 +115,8 @@ class _Reader:
     slack: Any = None
     pagerduty: Any = None
     tools: Any = None
+    migrations: Any = None
+    backups: Any = None
 
     def __post_init__(self) -> None:
         for name in CLIENTS:

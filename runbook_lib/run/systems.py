@@ -49,6 +49,8 @@ CLIENTS: Mapping[str, Client] = {
     "registry": Client("registry", "registry", "RegistryClient", ""),
     "slack": Client("slack", "slack", "SlackClient", ""),
     "pagerduty": Client("pagerduty", "pagerduty", "PagerDutyClient", ""),
+    "migrations": Client("migrations", "migrations", "MigrationsClient", ""),
+    "backups": Client("backups", "backups", "BackupsClient", ""),
     "tools": Client("tools", "tools", "ToolsClient", "version"),
 }
 

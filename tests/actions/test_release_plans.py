@@ -12,7 +12,7 @@ from runbook_lib.actions import deploy, rollback
 from runbook_lib.actions.propose import bind
 from runbook_lib.actions.schema import schema_fits
 from runbook_lib.errors import ParameterError
-from runbook_lib.model import Environment, Evidence, Gap, NoPlan, Plan, Service, Table
+from runbook_lib.model import Endpoint, Environment, Evidence, Gap, NoPlan, Plan, Service, Table
 from runbook_lib.model.evidence import Data
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -24,7 +24,7 @@ WORKLOAD = {
 }  # fmt: skip
 
 SERVICE = Service("api", "", "", {}, {}, {}, (), {}, (), {}, WORKLOAD)
-PROD = Environment("prod", "", (), {}, {})
+PROD = Environment("prod", "", (), {}, {"postgres": Endpoint("postgres", {}, {})})
 
 
 def evidence(name: str, data: Data) -> Evidence:
@@ -37,14 +37,20 @@ def silent(name: str) -> Gap:
     return Gap("test", name, name, "connection refused", "unreachable", True, NOW)
 
 
+def at(newest: str, **more: Any) -> dict[str, Any]:
+    """What golang-migrate says of its newest migration."""
+    return {"tool": "golang-migrate", "newest": newest, "applied": [newest], **more}
+
+
 @dataclass
 class World:
     """A service whose answers a test gives."""
 
     revisions: list[tuple[int, str, float]] = field(default_factory=lambda: [(1, "superseded", 0), (2, "deployed", 0)])
     held: list[dict[str, Any]] = field(default_factory=list)
-    migrations_: Any = field(default_factory=lambda: {"tools": [{"tool": "golang-migrate", "newest": "2"}]})
+    migrations_: Any = field(default_factory=lambda: {"tools": [at("2")]})
     changed: int = 4
+    broken: list[str] | None = field(default_factory=list)
     service: Service = SERVICE
     environment: Environment = PROD
     previews: list[dict[str, Any]] = field(default_factory=list)
@@ -66,6 +72,12 @@ class World:
 
     def migrations(self) -> Any:
         return evidence("migrations", self.migrations_) if self.migrations_ is not None else silent("migrations")
+
+    def prepares(self) -> Any:
+        if self.broken is None:
+            return silent("prepares")
+        rows = [("SELECT total", "fits", "", ""), *(("SELECT total", "broken", "42703", one) for one in self.broken)]
+        return evidence("prepares", Table(("query", "status", "code", "problem"), tuple(rows)))
 
     def preview(self, values: Any = None, *, revision: int = 0) -> Evidence:
         self.previews.append(values or {})
@@ -172,20 +184,25 @@ def test_plan_is_void_when_the_release_moves() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tools", "passes"),
+    ("tools", "broken", "passes"),
     [
-        pytest.param([{"tool": "golang-migrate", "newest": "2"}], True, id="accepted"),
-        pytest.param([{"tool": "golang-migrate", "newest": "4"}], False, id="ahead"),
-        pytest.param([{"tool": "golang-migrate", "newest": "2", "dirty": True}], False, id="dirty"),
-        pytest.param([{"tool": "liquibase", "newest": "2", "locked": True}], False, id="locked"),
-        pytest.param([], True, id="no-migrations"),
-        pytest.param(None, False, id="cannot-be-told"),
+        pytest.param([at("1")], [], True, id="its-own"),
+        pytest.param([at("2")], [], True, id="declared-to-expand"),
+        pytest.param([at("2")], ["column total does not exist"], False, id="declared-and-does-not"),
+        pytest.param([at("2")], None, False, id="statements-cannot-be-told"),
+        pytest.param([at("4")], [], False, id="ahead"),
+        pytest.param([at("2", dirty=True)], [], False, id="dirty"),
+        pytest.param([at("2", tool="liquibase", locked=True)], [], False, id="locked"),
+        pytest.param([at("2"), at("2")], [], False, id="two-tools"),
+        pytest.param([], [], True, id="no-migrations"),
+        pytest.param(None, [], False, id="cannot-be-told"),
     ],
 )
-def test_schema_guard(tools: Any, passes: bool) -> None:
-    """Only a schema that the older image is known to accept passes, and a refusal says where to go."""
-    found = schema_fits(World(migrations_=None if tools is None else {"tools": tools}), 1)  # type: ignore[arg-type]
-    assert passes is found.passed
+def test_schema_guard(tools: Any, broken: list[str] | None, passes: bool) -> None:
+    """Only a schema on which the older image is known to run passes, by declaration and by the server's parser."""
+    world = World(migrations_=None if tools is None else {"tools": tools}, broken=broken)
+    found = schema_fits(world, 1)  # type: ignore[arg-type]
+    assert passes is found.passed, found.reason
     assert passes or "database_rollback" in found.reason
 
 
