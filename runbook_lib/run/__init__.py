@@ -30,21 +30,25 @@ from runbook_lib.model import (
     Window,
 )
 from runbook_lib.run import opening
+from runbook_lib.run.ask import Decision, Question
 from runbook_lib.run.attach import Surroundings, current_cell, surroundings
 from runbook_lib.run.checked import findings_of
+from runbook_lib.run.cockpit import Cockpit
 from runbook_lib.run.handover import HANDOVER, Handover, handover, replayed_handover
-from runbook_lib.run.header import Closing, Header
+from runbook_lib.run.header import Closing, greeting, next_step
 from runbook_lib.run.preflight import preflight
 from runbook_lib.run.releases import Releases
 from runbook_lib.run.systems import CLIENTS, Systems
 from runbook_lib.run.verify import verify
 
 if TYPE_CHECKING:
+    from runbook_lib.clients.backups import BackupsClient
     from runbook_lib.clients.datadog import DatadogClient
     from runbook_lib.clients.github import GitHubClient
     from runbook_lib.clients.grafana import GrafanaClient
     from runbook_lib.clients.helm import HelmClient
     from runbook_lib.clients.kubernetes import KubernetesClient
+    from runbook_lib.clients.migrations import MigrationsClient
     from runbook_lib.clients.pagerduty import PagerDutyClient
     from runbook_lib.clients.postgres import PostgresClient
     from runbook_lib.clients.probe import HttpProbe
@@ -84,6 +88,8 @@ class Run:
     service_probe: HttpProbe
     slack: SlackClient
     tools: ToolsClient
+    migrations: MigrationsClient
+    backups: BackupsClient
 
     def __init__(
         self,
@@ -97,6 +103,8 @@ class Run:
         self._around = around
         self._opened = opening.open_record(runbook, service, environment, window, around, keep=self._keep)
         self.id: str = self._opened.record.run_id
+        ledger = self._opened.record.path.parents[3] / opening.LEDGER
+        self._cockpit = Cockpit(self, around, self._opened.person, ledger, self._journal)
         self._systems = Systems(service, environment, window, self._opened.tape)
         self._noted: list[Finding] = []
         self._gaps: dict[str, Gap] = {}
@@ -105,7 +113,7 @@ class Run:
         self._verification: Verification | None = None
         self._changed_at: datetime | None = None
         self._closed = False
-        self._header = self._greet()
+        self._header = greeting(self, around, self._opened.actor)
         atexit.register(self._leave)
 
     @classmethod
@@ -201,12 +209,35 @@ class Run:
         ruled_out = tuple(finding for finding in new if finding.role is Role.RULED_OUT)
         return Findings(kept, ruled_out, (), analysis.conclude(new, ()))
 
+    def watch(self, evidence: Evidence | Gap, *, seconds: float = 300) -> None:
+        """Show a number that moves while later cells run, until ``seconds`` or the run are over; every reading is kept.
+
+        Without a person in front of it the number is drawn once, as it was read.
+        """
+        self._cockpit.watch(evidence, self._promised("latency"), seconds)
+
+    def ask(
+        self, plan: Plan | NoPlan, *, approval: str = "", watch: Evidence | Gap | None = None
+    ) -> Question | Decision:
+        """Ask the person in front of the notebook to approve a plan; ``await`` it, and ``apply`` uses the approval.
+
+        Without a person, or with an approval already, nothing is asked and nothing waits.
+
+        Args:
+            plan: as ``actions`` made it.
+            approval: path of an approval that there is already; empty when there is none.
+            watch: a number to show, live, beside the plan.
+        """
+        if isinstance(plan, Plan):
+            self._planned(plan)
+        return self._cockpit.ask(plan, approval=approval, watched=watch, objective=self._promised("latency"))
+
     def apply(self, plan: Plan | NoPlan, *, approval: str = "") -> Outcome | NoPlan:
         """Carry out a plan through the one guarded path, or say why not.
 
         Args:
             plan: as ``actions`` made it.
-            approval: path of an approval of exactly this plan; empty plans only.
+            approval: path of an approval of exactly this plan; empty: the one that ``ask`` got, or plans only.
 
         Returns:
             The outcome; a refusal is an outcome. What was no plan comes back as it is.
@@ -214,14 +245,14 @@ class Run:
         if isinstance(plan, NoPlan):
             self._journal("note", {"text": str(plan), **plan.to_json()})
             return plan
-        self._plans[plan.digest] = plan
-        self._journal("plan", plan.to_json())
+        self._planned(plan)
         if self._around.replay:
             outcome = opening.replayed_outcome(self._around.replay, plan)
             self._journal("note", {"text": f"the record says: {outcome}; a replay changes nothing"})
         else:
+            given = approval or self._around.approval or self._cockpit.granted(plan)
             context = opening.action_context(self._opened, self.environment, self._around, self._journal_durably)
-            outcome = actions.apply(actions.bind(plan, self), plan, context, approval or self._around.approval)
+            outcome = actions.apply(actions.bind(plan, self), plan, context, given)
         if outcome.status is OutcomeStatus.WAITING:
             self._journal("approval.asked", {"plan": plan.digest, "reason": outcome.reason})
         self._outcomes.append(outcome)
@@ -260,14 +291,16 @@ class Run:
             result = Verification("not_needed", "nothing was changed, so there is nothing to verify")
         else:
             first = after()
-            result, _ = verify(
-                first,
-                against,
-                self.objective,
-                changed_at=self._changed_at,
-                within_seconds=within_seconds,
-                wait=opening.pause(self._opened.tape, first),
-            )
+            with self._cockpit.follow(first, self.objective, within_seconds) as seen:
+                result, _ = verify(
+                    first,
+                    against,
+                    self.objective,
+                    changed_at=self._changed_at,
+                    within_seconds=within_seconds,
+                    wait=opening.pause(self._opened.tape, first),
+                    seen=seen,
+                )
         return self.conclude(result)
 
     @property
@@ -301,6 +334,7 @@ class Run:
 
     def close(self) -> Closing:
         """End the run: write the verdict down; without a runner, also seal the record."""
+        self._cockpit.close()
         known = self.findings
         every = (*known.items, *known.ruled_out)
         self._journal("verdict", {"verdict": str(known.verdict), "findings": [one.to_json() for one in every]})
@@ -310,25 +344,25 @@ class Run:
         if self._opened.own:
             place = opening.seal(self._opened, str(known.verdict), catalog.load(self._around.catalog))
         top = known.top
-        return Closing(str(known.verdict), str(top) if top else "", self._next_step(known), str(place))
+        return Closing(
+            str(known.verdict),
+            str(top) if top else "",
+            next_step(known, self._outcomes, self._verification, self.id),
+            str(place),
+        )
 
-    def _next_step(self, known: Findings) -> str:
-        if self._verification is not None and self._verification.status == "held":
-            return "nothing: the objective holds again"
-        waiting = [outcome.plan for outcome in self._outcomes if outcome.status is OutcomeStatus.WAITING]
-        if waiting:
-            return f"approve the plan: runbook approve {self.id} --plan {waiting[-1]}"
-        if self._outcomes:
-            return str(self._outcomes[-1])
-        if known.top is None:
-            return "read again when the gaps are closed" if known.gaps else "nothing: no finding"
-        return " ".join(actions.advice(known.top.cause)[:1])
+    def _planned(self, plan: Plan) -> None:
+        if plan.digest not in self._plans:
+            self._plans[plan.digest] = plan
+            self._journal("plan", plan.to_json())
+
+    def _promised(self, kind: str) -> Objective | None:
+        return next((one for one in self.service.objectives.values() if one.kind == kind), None)
 
     def _objective(self, kind: str) -> Objective:
-        for objective in self.service.objectives.values():
-            if objective.kind == kind:
-                return objective
-        raise ParameterError(f"service {self.service.name} has no {kind} objective in {self._around.catalog}")
+        if (found := self._promised(kind)) is None:
+            raise ParameterError(f"service {self.service.name} has no {kind} objective in {self._around.catalog}")
+        return found
 
     def _keep(self, answer: Evidence | Gap) -> None:
         # Called by the tape, one thread at a time: what was a gap and can be read now is none any more.
@@ -343,28 +377,6 @@ class Run:
 
     def _journal_durably(self, kind: str, data: Mapping[str, Any]) -> None:
         self._opened.record.journal.append(kind, data, cell=current_cell(), durable=True)
-
-    def _greet(self) -> Header:
-        start, end = (round(moment.timestamp() * 1000) for moment in (self.window.start, self.window.end))
-        links = {
-            name: link.replace("{from}", str(start)).replace("{to}", str(end))
-            for name, link in self.service.links.items()
-        }
-        first = self._systems.first_questions()
-        answers = dict(zip(first, self.gather(*first.values()), strict=True))
-        return Header(
-            run_id=self.id,
-            runbook=self.runbook,
-            service=self.service.name,
-            environment=self.environment.name,
-            actor=self._opened.actor,
-            mode=self._around.mode,
-            changes=self._around.apply and bool(self.environment.actions),
-            window=self.window,
-            objectives=tuple(self.service.objectives.values()),
-            systems=answers,
-            links=links,
-        )
 
     def _leave(self) -> None:
         # A process that ends without `close` leaves a record without a seal: that says it was not successful.

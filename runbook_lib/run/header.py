@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from runbook_lib.model import Gap, Objective, Window, show
+from runbook_lib import actions
+from runbook_lib.model import Findings, Gap, Objective, Outcome, OutcomeStatus, Verification, Window, show
 from runbook_lib.model.evidence import Evidence
+
+if TYPE_CHECKING:
+    from runbook_lib.run import Run
+    from runbook_lib.run.attach import Surroundings
 
 _MODES = {
     "headless": "headless: reads freely, changes only an approved plan",
@@ -103,3 +109,48 @@ class Closing:
     def _repr_html_(self) -> str:
         rows = [("cause", self.cause), ("next step", self.next_step), ("record", self.record)]
         return f"<div>{show.chip(self.verdict, self.verdict)}</div>" + show.facts((k, v) for k, v in rows if v)
+
+
+def greeting(run: Run, around: Surroundings, actor: str) -> Header:
+    """The header of a run that begins: every system is asked a first, cheap question.
+
+    Args:
+        run: the run.
+        around: what its process was told.
+        actor: who runs it, and how that is known.
+    """
+    first = run.first_questions()
+    answers = dict(zip(first, run.gather(*first.values()), strict=True))
+    return Header(
+        run_id=run.id,
+        runbook=run.runbook,
+        service=run.service.name,
+        environment=run.environment.name,
+        actor=actor,
+        mode=around.mode,
+        changes=around.apply and bool(run.environment.actions),
+        window=run.window,
+        objectives=tuple(run.service.objectives.values()),
+        systems=answers,
+        links=links(run.service.links, run.window),
+    )
+
+
+def links(templates: Mapping[str, str], window: Window) -> dict[str, str]:
+    """Name to address, with the window filled in as epoch milliseconds."""
+    start, end = (str(round(moment.timestamp() * 1000)) for moment in (window.start, window.end))
+    return {name: link.replace("{from}", start).replace("{to}", end) for name, link in templates.items()}
+
+
+def next_step(known: Findings, outcomes: Sequence[Outcome], verification: Verification | None, run_id: str) -> str:
+    """What a person does now, after everything that a run knows and did."""
+    if verification is not None and verification.status == "held":
+        return "nothing: the objective holds again"
+    waiting = [outcome.plan for outcome in outcomes if outcome.status is OutcomeStatus.WAITING]
+    if waiting:
+        return f"approve the plan: runbook approve {run_id} --plan {waiting[-1]}"
+    if outcomes:
+        return str(outcomes[-1])
+    if known.top is None:
+        return "read again when the gaps are closed" if known.gaps else "nothing: no finding"
+    return " ".join(actions.advice(known.top.cause)[:1])

@@ -28,6 +28,7 @@ def verify(
     changed_at: datetime,
     within_seconds: float,
     wait: Callable[[float], bool] = sleep,
+    seen: Callable[[Evidence | Gap], object] = lambda _: None,
 ) -> tuple[Verification, Evidence | Gap]:
     """Compare a reading after the change with the one before it, reading again while it does not hold yet.
 
@@ -38,6 +39,7 @@ def verify(
         changed_at: when the change was made; older samples say nothing about it.
         within_seconds: how long to keep reading.
         wait: lets the given seconds pass; returns whether reading again can tell anything new.
+        seen: is given each further reading.
 
     Returns:
         The verification, and the last reading.
@@ -47,6 +49,7 @@ def verify(
         not _holds(after, objective, changed_at) and time.monotonic() + POLL_SECONDS < deadline and wait(POLL_SECONDS)
     ):
         after = after.again()
+        seen(after)
     return _verdict(after, against, objective, changed_at), after
 
 
