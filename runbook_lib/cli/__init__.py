@@ -17,6 +17,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "list": ("catalogue", "The runbooks there are."),
     "show": ("catalogue", "One runbook: meaning, parameters, what it may change."),
     "run": ("run", "Run a runbook headlessly and archive the record."),
+    "fleet": ("fleet", "Run a runbook on many services and environments, one record each."),
     "approve": ("approve", "Approve one exact plan of a run."),
     "records": ("records", "The archive: list, search, show, verify, replay, recover, keep."),
     "import": ("import_", "Turn a markdown runbook into a notebook."),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 NOTEBOOK = "notebook.ipynb"
 # Source to the slow import behind its client: together more than a second, which passes while the runner loads.
-_DRIVERS = {
+DRIVERS = {
     "prometheus": "httpx",
     "kubernetes": "kubernetes.client",
     "postgres": "psycopg",
@@ -227,8 +227,9 @@ def name_cells(notebook: Mapping[str, Any]) -> None:
 
 
 def default_archive(found: Path | None) -> str:
-    """The archive of this process: ``RUNBOOK_ARCHIVE``, or ``outputs`` beside the catalogue or in this folder."""
-    return os.environ.get("RUNBOOK_ARCHIVE", "") or str((found.parent if found else Path.cwd()) / "outputs")
+    """The archive of this process: ``RUNBOOK_ARCHIVE``, the catalogue's, or ``outputs`` beside it or in this folder."""
+    named = os.environ.get("RUNBOOK_ARCHIVE", "")
+    return named or (catalog.load(found).archive if found else str(Path.cwd() / "outputs"))
 
 
 def find_catalog(notebook: Path | None) -> Path | None:
@@ -248,7 +249,7 @@ def _preload(request: Request) -> list[str]:
     if request.catalog is None or not request.environment:
         return []
     endpoints = _environment(request, request.catalog).endpoints
-    asked = [] if request.replay else [module for source, module in _DRIVERS.items() if source in endpoints]
+    asked = [] if request.replay else [module for source, module in DRIVERS.items() if source in endpoints]
     return ["runbook_lib.run", "runbook_lib.charts", *asked]
 
 
