@@ -43,18 +43,12 @@ _ENVIRONMENT: Mapping[str, type] = {
     "approvers": dict,
     "signers": str,
 }
+_RECORD_FILES, _KEYS = ("signing_key", "allowed_signers"), ("access_key", "secret_key")
 _RECORDS: Mapping[str, type] = {
-    "signing_key": str,
-    "allowed_signers": str,
-    "archive": str,
-    "endpoint": str,
-    "region": str,
-    "access_key": str,
-    "secret_key": str,
+    **dict.fromkeys((*_RECORD_FILES, *_KEYS, "archive", "endpoint", "region"), str),
     "anchors": dict,
 }
 _ANCHORS: Mapping[str, type] = {"git": str, "slack": str, "rfc3161": str, "rfc3161_ca": str}
-_RECORD_FILES = ("signing_key", "allowed_signers")
 _FREEZE: Mapping[str, type] = {"from": datetime, "to": datetime, "reason": str, "allow": list}
 #: Source to its settings. A setting that holds a secret is given as the secret's name.
 _ENDPOINTS: Mapping[str, Mapping[str, type]] = {
@@ -117,10 +111,8 @@ class Catalog:
         services: name to service.
         signing_key: key that seals are signed with, see ``ssh-keygen -Y``; None leaves records unsigned.
         allowed_signers: public keys whose seals are trusted; None when no signature is asked for.
-        records: where records go: ``archive`` (a path or address), and for a bucket ``endpoint``, ``region`` and the
-            names of the secrets ``access_key`` and ``secret_key``.
-        anchors: where the head of the archive's chain is put: ``git`` (a checkout), ``slack`` (an environment with
-            that endpoint), ``rfc3161`` (address of a time-stamping authority) and ``rfc3161_ca`` (its certificates).
+        records: where records go, see docs/record-format.md; keys of a bucket are names of secrets.
+        anchors: kind to where the head of the archive's chain is put, see docs/record-format.md.
     """
 
     path: Path
@@ -134,7 +126,8 @@ class Catalog:
     @property
     def archive(self) -> str:
         """Path or address of the archive: as ``records.archive`` says, or ``outputs`` beside the file."""
-        return self.records.get("archive", "") or str(self.path.parent / "outputs")
+        named = self.records.get("archive", "outputs")
+        return named if "://" in named else str(self.path.parent / Path(named).expanduser())
 
     @property
     def environments(self) -> tuple[str, ...]:
@@ -210,10 +203,11 @@ def load(path: Path | None = None) -> Catalog:
     environments = table.get("environments", {})
     for name, value in environments.items():
         _Reader(path, f"environments.{name}").environment(name, value)
-    records = _Reader(path, "records").records(table.get("records", {}))
+    records = dict(_Reader(path, "records").typed(table.get("records", {}), _RECORDS))
     files = {name: path.parent / Path(records.pop(name)).expanduser() for name in _RECORD_FILES if name in records}
-    anchors = _Reader(path, "records.anchors").anchors(records.pop("anchors", {}), environments)
-    return Catalog(path, services, environments, **files, records=records, anchors=anchors)
+    anchors = _Reader(path, "records.anchors").typed(records.pop("anchors", {}), _ANCHORS)
+    keys = {name: _Reader(path, "records").reference(name, records[name]) for name in _KEYS if name in records}
+    return Catalog(path, services, environments, **files, records={**records, **keys}, anchors=anchors)
 
 
 def _toml(path: Path) -> dict[str, Any]:
@@ -360,25 +354,6 @@ class _Reader:
             raise reader.fail("to", f"must be after {values['from'].isoformat()}")
         allow = reader.names("allow", values.get("allow", []), ACTION_KINDS)
         return Freeze(values["from"], values["to"], values["reason"], allow)
-
-    def records(self, table: Any) -> dict[str, Any]:
-        values = dict(self.typed(table, _RECORDS))
-        for name in {"access_key", "secret_key"} & set(values):
-            values[name] = self.reference(name, values[name])
-        if ("access_key" in values) != ("secret_key" in values):
-            raise self.fail("access_key", "access_key and secret_key belong together")
-        archive = values.get("archive", "")
-        if archive and "://" not in archive:
-            values["archive"] = str(self.path.parent / Path(archive).expanduser())
-        return values
-
-    def anchors(self, table: Any, environments: Mapping[str, Any]) -> dict[str, str]:
-        values = dict(self.typed(table, _ANCHORS))
-        if values.get("slack") and "slack" not in environments.get(values["slack"], {}):
-            raise self.fail("slack", f"must be an environment of this file with slack, not {values['slack']!r}")
-        for name in {"git", "rfc3161_ca"} & set(values):
-            values[name] = str(self.path.parent / Path(values[name]).expanduser())
-        return values
 
     def endpoint(self, source: str, table: Any) -> Endpoint:
         values = self.typed(table, _ENDPOINTS[source])

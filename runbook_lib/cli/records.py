@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,12 +27,11 @@ Run = Annotated[str, typer.Argument(help="Run id, its beginning, or: last")]
 
 
 def archive_of(given: str) -> archives.Archive:
-    """The archive as given, or ``outputs`` beside the catalogue."""
+    """The archive as given, as ``RUNBOOK_ARCHIVE`` or the catalogue names it, or ``outputs`` beside the catalogue."""
     from runbook_lib import catalog
     from runbook_lib.record.archive import Archive as Records
-    from runbook_lib.record.folder import local_archive
 
-    return Records(local_archive(given) if given else catalog.find().parent / "outputs")
+    return Records(given or os.environ.get("RUNBOOK_ARCHIVE", "") or catalog.load().archive)
 
 
 @app.command("list")
@@ -147,11 +148,13 @@ def verify(
     trusted = signature_check(signers or _keys()[1])
     problems, told = [], []
     if run:
-        checked = check(found.find(run) if found else Path(run), check_signature=trusted)
+        with found.as_stored(run) if found else nullcontext(Path(run)) as folder:
+            checked = check(folder, check_signature=trusted)
         problems, signer = list(checked.problems), f", signed by {checked.signer}" if checked.signer else ""
         told = [f"{checked.run_id}: {checked.events} events, {checked.status}{signer}"]
     elif found is not None:
-        whole = verify_archive(found.root, check_signature=trusted)
+        with found.as_stored() as folder:
+            whole = verify_archive(folder, check_signature=trusted)
         problems, told = [one for each in whole for one in each.problems], [f"{found.root}: {len(whole)} records"]
     if as_json:
         emit({"good": not problems, "problems": [str(problem) for problem in problems]})

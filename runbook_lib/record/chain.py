@@ -5,9 +5,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from runbook_lib.record._disk import DISK, Disk
 from runbook_lib.record.event import NO_EVENT
 
 CHAIN = "chain.jsonl"
+#: In the working folder of an archive in a bucket: says which.
+REMOTE = "remote.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,26 +67,39 @@ class Chain:
         Raises:
             RecordError: it cannot be written.
         """
-        entry: dict[str, Any] = {
-            "number": len(self.links),
-            "kind": kind,
-            "run_id": run_id,
-            "path": path,
-            "seal": seal,
-            "reason": reason,
-            "at": rfc3339(utc_now()),
-            "prev": self.head["hash"],
-        }
-        entry["hash"] = digest(entry)
+        link = link_after(self.links, kind, run_id=run_id, path=path, seal=seal, reason=reason)
         size = os.fstat(self._descriptor).st_size
         try:
-            self._disk.write(self._descriptor, canonical(entry) + b"\n")
+            self._disk.write(self._descriptor, canonical(asdict(link)) + b"\n")
             self._disk.sync(self._descriptor)
         except OSError as error:
             self._disk.truncate(self._descriptor, size)
             raise RecordError(f"{self._path}: cannot be written: {error.strerror}") from error
-        self.links.append(Link(**entry))
-        return self.links[-1]
+        self.links.append(link)
+        return link
+
+    def publish(self, folder: Path, place: str) -> None:
+        """Bring a sealed record to where the archive is, before its line; a local archive has it already.
+
+        Args:
+            folder: the record.
+            place: its folder's final name relative to the archive.
+        """
+
+
+def link_after(links: Sequence[Link], kind: str, *, run_id: str, path: str, seal: str = "", reason: str = "") -> Link:
+    """The next line behind ``links``; see ``Link``."""
+    entry: dict[str, Any] = {
+        "number": len(links),
+        "kind": kind,
+        "run_id": run_id,
+        "path": path,
+        "seal": seal,
+        "reason": reason,
+        "at": rfc3339(utc_now()),
+        "prev": links[-1].hash if links else NO_EVENT,
+    }
+    return Link(**entry, hash=digest(entry))
 
 
 @contextmanager
@@ -107,10 +122,17 @@ def locked(archive: Path, *, disk: Disk = DISK) -> Iterator[Chain]:
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) < len(content):
             disk.truncate(descriptor, len(whole))
-        links = [_link(line, f"{path}:{number}") for number, line in enumerate(whole.splitlines(), start=1)]
-        yield Chain(path, descriptor, links, disk)
+        yield _kind(archive)(path, descriptor, links_of(whole, str(path)), disk)
     finally:
         os.close(descriptor)
+
+
+def _kind(archive: Path) -> type[Chain]:
+    if not (archive / REMOTE).is_file():
+        return Chain
+    from runbook_lib.record.remote import RemoteChain
+
+    return RemoteChain
 
 
 def _open(path: Path, disk: Disk) -> int:
@@ -137,8 +159,17 @@ def read_chain(archive: Path) -> tuple[Link, ...]:
         content = path.read_bytes()
     except FileNotFoundError:
         return ()
+    return tuple(links_of(content, str(path)))
+
+
+def links_of(content: bytes, where: str) -> list[Link]:
+    """The whole lines of a chain's bytes.
+
+    Raises:
+        RecordError: a line is no link.
+    """
     lines = content[: content.rfind(b"\n") + 1].splitlines()
-    return tuple(_link(line, f"{path}:{number}") for number, line in enumerate(lines, start=1))
+    return [_link(line, f"{where}:{number}") for number, line in enumerate(lines, start=1)]
 
 
 def archive_head(archive: Path) -> Mapping[str, Any]:

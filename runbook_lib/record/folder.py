@@ -17,6 +17,7 @@ from runbook_lib.model import Evidence, Gap
 from runbook_lib.model.canonical import canonical, digest_bytes
 from runbook_lib.model.times import utc_now
 from runbook_lib.record._disk import DISK, Disk
+from runbook_lib.record.chain import REMOTE
 from runbook_lib.record.journal import RESERVE, Journal
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from runbook_lib.secrets import Redactor
 
 JOURNAL = "events.jsonl"
+#: File whose presence keeps a record from being removed; it lies beside the record, so that the seal stays whole.
+HOLD_SUFFIX = ".hold"
 PARTIAL = ".partial"
 #: Held by every process that writes to the record; free means that the run is dead or done.
 LOCK = ".lock"
@@ -41,16 +44,39 @@ def new_run_id(runbook: str, started: datetime | None = None) -> str:
 
 
 def local_archive(archive: str | Path) -> Path:
-    """The folder of an archive given as a path or a ``file://`` address.
+    """The folder of an archive given as a path or an address.
+
+    For ``s3://bucket/prefix`` that is the folder of this machine in which runs write their records until they are
+    sealed, below ``RUNBOOK_STATE`` or the user's folder for states; it is made on first use.
 
     Raises:
-        RecordError: the address is of another kind.
+        RecordError: the address is of another kind, or the working folder cannot be made.
+        UsageError: the address names no bucket, or holds a credential.
     """
     text = str(archive)
     scheme, separator, rest = text.partition("://")
+    if separator and scheme == "s3":
+        return _working_folder(text.rstrip("/"))
     if separator and scheme != "file":
-        raise RecordError(f"archive {text!r}: records are written to a folder (a path or file://)")
+        raise RecordError(f"archive {text!r}: records are written to a folder (a path or file://) or to s3://")
     return Path(rest if separator else text).expanduser().absolute()
+
+
+def _working_folder(url: str) -> Path:
+    from runbook_lib.clients.objects import Bucket
+
+    state = os.environ.get("RUNBOOK_STATE", "") or os.environ.get("XDG_STATE_HOME", "") or "~/.local/state"
+    name = re.sub(r"[^A-Za-z0-9.-]+", "-", url.removeprefix("s3://"))[:80]
+    # Refused before anything is written: a wrong address can hold a credential.
+    Bucket(url).check()
+    root = Path(state).expanduser().absolute() / "runbook" / f"{name}-{digest_bytes(url.encode())[7:15]}"
+    try:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not (root / REMOTE).is_file():
+            DISK.replace(root / REMOTE, canonical({"url": url}))
+    except OSError as error:
+        raise RecordError(f"{root}: the working folder of {url} cannot be made: {error.strerror}") from error
+    return root
 
 
 class RecordFolder:

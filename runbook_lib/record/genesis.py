@@ -36,6 +36,7 @@ FACTS: Mapping[str, str] = {
     "contacts": "role to address",
     "links": "name to address, with the window filled in",
     "about": "{run_id, head}: an earlier record that this run is about, such as the one it reconciles",
+    "saved_as": "the notebook that a person works in; its saved states are archived",
     "alert": "{name, fired_at}: the alert that started the run",
 }
 

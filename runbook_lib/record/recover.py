@@ -85,7 +85,12 @@ def recover(
 
 
 def recover_archive(archive: str | Path, *, sign: Signer | None = None) -> tuple[Recovered, ...]:
-    """Recover every dead run of an archive; a run that is alive is left alone, and one that fails stops no other."""
+    """Recover every dead run of an archive; a run that is alive is left alone, and one that fails stops no other.
+
+    Sealed records that a bucket has not got yet are sent to it.
+    """
+    from runbook_lib.record.remote import send_pending
+
     found = []
     for folder in record_folders(Path(archive)):
         if folder.name.endswith(PARTIAL) and not is_alive(folder):
@@ -93,6 +98,9 @@ def recover_archive(archive: str | Path, *, sign: Signer | None = None) -> tuple
                 found.append(recover(folder, sign=sign))
             except RecordError as error:
                 found.append(Recovered(folder, str(Status.RUNNING), (), str(error)))
+    for folder in send_pending(Path(archive)):
+        record = Record.read(folder)
+        found.append(Recovered(folder, str(record.status), record.open_intents))
     return tuple(found)
 
 

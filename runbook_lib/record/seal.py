@@ -71,7 +71,9 @@ def finish(folder: RecordFolder, ended: dict[str, Any], *, actor: str, sign: Sig
                 sealed = folder.journal.append("sealed", facts, actor=actor)
             seal = digest_bytes(_bind(folder, sealed, sign))
             if seal not in {link.seal for link in chain.links}:
-                chain.append("sealed", run_id=folder.run_id, path=str(final.relative_to(archive)), seal=seal)
+                place = final.relative_to(archive).as_posix()
+                chain.publish(folder.path, place)
+                chain.append("sealed", run_id=folder.run_id, path=place, seal=seal)
             folder.disk.rename(folder.path, final)
             folder.disk.sync_folder(final.parent)
     except OSError as error:

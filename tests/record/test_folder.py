@@ -57,7 +57,7 @@ def test_a_file_cannot_leave_the_folder(start: Start, name: str) -> None:
         start().write(name, b"x")
 
 
-@pytest.mark.parametrize("address", ["s3://bucket/x", "https://example.com/x"])
+@pytest.mark.parametrize("address", ["gs://bucket/x", "https://example.com/x"])
 def test_an_archive_of_another_kind_is_refused(address: str) -> None:
     """Only folders are written to; another address is an error that says so."""
     with pytest.raises(RecordError, match="file://"):
