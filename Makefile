@@ -19,7 +19,7 @@ demo: $(STAMP)   ## the main job, from nothing: start the lab, break it, find th
 	$(BIN)/runbook demo
 
 test: $(STAMP) check   ## every test that can run on this machine
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 check: $(STAMP)   ## style, types, import contract
 	$(BIN)/ruff format --check .

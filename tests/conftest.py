@@ -49,15 +49,12 @@ def _named(folder: Path) -> Iterator[Secret]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two workers at most: one has the modules that need a whole lab, one after the other; the other has the rest.
+    """Modules that need a whole lab come first: two workers spend their waiting together, and fill up with the rest."""
 
-    Two labs at once would take each other's processor time, which is what their tests are about. Modules stay whole,
-    because they share servers; the labs come first, because they take longest.
-    """
-    for item in items:
-        lab = "practice" in getattr(item, "fixturenames", ()) or item.get_closest_marker("lab") is not None
-        item.add_marker(pytest.mark.xdist_group("lab" if lab else str(item.path)))
-    items.sort(key=lambda item: [mark.args[0] for mark in item.iter_markers("xdist_group")] != ["lab"])
+    def ordinary(item: pytest.Item) -> bool:
+        return "practice" not in getattr(item, "fixturenames", ()) and item.get_closest_marker("lab") is None
+
+    items.sort(key=ordinary)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -53,8 +53,7 @@ def fault(practice: Practice) -> Iterator[None]:
     practice.command("lab", "fault", "idle_in_transaction")
     practice.wait(above=0.2)
     yield
-    practice.command("lab", "heal")
-    practice.wait(below=0.2)
+    assert 0 == practice.command("lab", "heal").returncode
 
 
 @pytest.mark.parametrize("words", [w for h in ("Two commands", "In JupyterLab") for w in commands(h)], ids=" ".join)
@@ -77,7 +76,7 @@ def test_own_service(tmp_path: Path) -> None:
 
 
 def test_from_a_terminal(practice: Practice, fault: None) -> None:
-    """Find, approve, apply and look at the record, with exactly the commands of the page."""
+    """The main job with the commands of the page: the cause, one plan, applied once when approved, verified, sealed."""
     digest = file = ""
     for words in commands("From a terminal"):
         filled = [{"DIGEST": digest, "FILE": file}.get(word, word) for word in words]
@@ -87,11 +86,19 @@ def test_from_a_terminal(practice: Practice, fault: None) -> None:
             digest = found.group(1)
         if found := re.search(r"--approval (\S+)", done.stdout):
             file = found.group(1)
+    told = json.loads(run(practice, ["runbook", "records", "show", "last", "--json"], practice.folder).stdout)
+    assert "db.idle_in_transaction" == told["findings"][0]["cause"]
+    assert ["end_backend"] == [plan["kind"] for plan in told["plans"]]
+    assert ["applied"] == [outcome["outcome"] for outcome in told["outcomes"]]
+    assert ("held", 0) == (told["verification"]["status"], told["exit_code"])
+    assert {"events.jsonl", "manifest.json", "seal.json", "notebook.ipynb", "report.html", "summary.md"} <= {
+        path.name for path in Path(told["record"]).iterdir()
+    }
 
 
 def test_in_ci(practice: Practice, tmp_path: Path) -> None:
     """Preflight passes, and plain papermill with our engine leaves the filled notebook and a record."""
-    assert practice.wait(below=0.2)
+    assert practice.wait(below=0.2, seconds=240)
     preflight, papermill = commands("In CI")
     assert json.loads(run(practice, preflight, practice.folder).stdout)["verdict"] == "healthy"
     before = len(list((practice.folder / "outputs").glob("*/*/*/*")))

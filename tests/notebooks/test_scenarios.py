@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,15 +21,15 @@ def broken(practice: Practice) -> Iterator[Callable[..., None]]:
     """Breaks the lab in a named way and waits until users feel it; heals it afterwards."""
 
     def breaks(name: str, *parameters: str, felt: bool = True) -> None:
-        assert practice.wait(below=OBJECTIVE_SECONDS), "the lab is not healthy before the fault"
+        assert practice.wait(below=OBJECTIVE_SECONDS, seconds=240), "the lab is not healthy before the fault"
         words = [word for parameter in parameters for word in ("-p", parameter)]
         done = practice.command("lab", "fault", name, *words)
         assert 0 == done.returncode, done.stderr
         assert not felt or practice.wait(above=OBJECTIVE_SECONDS)
 
     yield breaks
-    practice.command("lab", "heal")
-    practice.wait(below=OBJECTIVE_SECONDS)
+    healed = practice.command("lab", "heal")
+    assert 0 == healed.returncode, healed.stderr
 
 
 def approved(practice: Practice, told: dict[str, Any]) -> dict[str, Any]:
@@ -53,22 +52,6 @@ def test_healthy_service_has_no_finding(practice: Practice) -> None:
     assert practice.wait(below=OBJECTIVE_SECONDS)
     told = practice.run(*HIGH_LATENCY)
     assert ([], "healthy", 0) == (told["findings"], told["verdict"], told["exit_code"])
-
-
-def test_idle_transaction_is_found_ended_and_verified(practice: Practice, broken: Callable[..., None]) -> None:
-    """The main job: cause found, one plan, applied once after approval, the same evidence read again, record sealed."""
-    broken("idle_in_transaction")
-    told = practice.run(*HIGH_LATENCY)
-    assert ("db.idle_in_transaction", 3) == (told["findings"][0]["cause"], told["exit_code"])
-    assert ["end_backend"] == [plan["kind"] for plan in told["plans"]]
-    assert [] == told["outcomes"]
-    fixed = approved(practice, told)
-    assert ["applied"] == [outcome["outcome"] for outcome in fixed["outcomes"]]
-    assert ("held", 0) == (fixed["verification"]["status"], fixed["exit_code"])
-    assert {"events.jsonl", "manifest.json", "seal.json", "notebook.ipynb", "report.html", "summary.md"} <= {
-        path.name for path in Path(fixed["record"]).iterdir()
-    }
-    assert 0 == practice.command("records", "verify", fixed["record"]).returncode
 
 
 def test_cpu_bound_pods_lead_to_a_scale_plan(practice: Practice, broken: Callable[..., None]) -> None:
