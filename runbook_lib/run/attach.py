@@ -53,7 +53,7 @@ def surroundings() -> Surroundings:
     return Surroundings(
         record=Path(record) if record else None,
         catalog=path,
-        archive=os.environ.get(ARCHIVE, "") or str(path.parent / "outputs"),
+        archive=os.environ.get(ARCHIVE, "") or catalog.load(path).archive,
         # A replay never acts. A person in front of the notebook asks for a change by approving it there.
         apply=not replay and (os.environ.get(APPLY, "") == "1" or interactive),
         approval=os.environ.get(APPROVAL, ""),

@@ -88,7 +88,7 @@ def open_record(
         record = RecordFolder.open(around.record, redactor=redactor)
         record.journal.append("note", {"what": "run", **facts})
     else:
-        begun = genesis(runbook=runbook, archive=Path(around.archive), **facts)
+        begun = genesis(runbook=runbook, archive=around.archive, **facts)
         record = RecordFolder.create(
             around.archive, new_run_id(runbook), genesis=begun, actor="kernel", redactor=redactor
         )
