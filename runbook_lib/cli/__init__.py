@@ -18,6 +18,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "show": ("catalogue", "One runbook: meaning, parameters, what it may change."),
     "run": ("run", "Run a runbook headlessly and archive the record."),
     "fleet": ("fleet", "Run a runbook on many services and environments, one record each."),
+    "open": ("open", "Work on a runbook, or look at a run, in JupyterLab."),
     "approve": ("approve", "Approve one exact plan of a run."),
     "records": ("records", "The archive: list, search, show, verify, replay, recover, keep."),
     "import": ("import_", "Turn a markdown runbook into a notebook."),

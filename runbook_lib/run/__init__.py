@@ -339,8 +339,10 @@ class Run:
         every = (*known.items, *known.ruled_out)
         self._journal("verdict", {"verdict": str(known.verdict), "findings": [one.to_json() for one in every]})
         self._closed = True
-        # The runner seals after the kernel is gone: the folder then has its name without the ending.
+        # The runner seals once the kernel is gone, a notebook's server with the next save: it then has this name.
         place = self._opened.record.path.with_suffix("")
+        if self._around.saved_as:
+            self._opened.record.release()
         if self._opened.own:
             place = opening.seal(self._opened, str(known.verdict), catalog.load(self._around.catalog))
         top = known.top

@@ -17,6 +17,9 @@ APPLY = "RUNBOOK_APPLY"
 APPROVAL = "RUNBOOK_APPROVAL"
 REPLAY = "RUNBOOK_REPLAY"
 ARCHIVE = "RUNBOOK_ARCHIVE"
+#: Set by whoever serves notebooks to a person and archives each save; what the server calls a kernel's notebook.
+SAVES = "RUNBOOK_SAVES"
+SESSION = "JPY_SESSION_NAME"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,8 @@ class Surroundings:
         replay: folder of a record to answer from; None when the systems themselves are asked.
         mode: ``headless`` (a runner drives), ``interactive`` (a person can be asked), ``plain`` (another executor)
             or ``replay``.
+        saved_as: the notebook whose saved states its server archives, which also seals the record; empty when nobody
+            does.
     """
 
     record: Path | None
@@ -41,6 +46,7 @@ class Surroundings:
     approval: str
     replay: Path | None
     mode: str
+    saved_as: str = ""
 
 
 def surroundings() -> Surroundings:
@@ -59,6 +65,7 @@ def surroundings() -> Surroundings:
         approval=os.environ.get(APPROVAL, ""),
         replay=Path(replay) if replay else None,
         mode=mode,
+        saved_as=os.environ.get(SESSION, "") if interactive and os.environ.get(SAVES, "") == "1" else "",
     )
 
 

@@ -83,6 +83,7 @@ def open_record(
         "mode": around.mode,
         "systems": {source: dict(endpoint.settings) for source, endpoint in environment.endpoints.items()},
         "actor": {"name": person, "known_by": known_by},
+        **({"saved_as": str(Path(around.saved_as).resolve())} if around.saved_as else {}),
     }
     if around.record is not None:
         record = RecordFolder.open(around.record, redactor=redactor)
@@ -92,7 +93,9 @@ def open_record(
         record = RecordFolder.create(
             around.archive, new_run_id(runbook), genesis=begun, actor="kernel", redactor=redactor
         )
-    return Opened(record, _tape(around, keep), around.record is None, f"{person} ({known_by})", person)
+    return Opened(
+        record, _tape(around, keep), around.record is None and not around.saved_as, f"{person} ({known_by})", person
+    )
 
 
 def _tape(around: Surroundings, keep: Callable[[Evidence | Gap], object]) -> Tape:
