@@ -7,13 +7,14 @@ from runbook_lib.actions.command import command
 from runbook_lib.actions.deploy import deploy
 from runbook_lib.actions.end_backend import end_backend
 from runbook_lib.actions.guarded import apply
-from runbook_lib.actions.migrate_down import migrate_down
+from runbook_lib.actions.migrate_down import STOP, migrate_down
 from runbook_lib.actions.notify import answer, message, note, page
 from runbook_lib.actions.propose import bind, propose
 from runbook_lib.actions.rollback import rollback
 from runbook_lib.actions.scale import scale
 
 __all__ = [
+    "STOP",
     "advice",
     "answer",
     "apply",

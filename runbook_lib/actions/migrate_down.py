@@ -187,8 +187,7 @@ class MigrateDown:
         yield stopped
         yield self._no_session()
         backup = self.run.backups.newest()
-        found = isinstance(backup, Evidence) and backup.document["found"]
-        trial = self.run.backups.trial(backup.document["name"]) if found else None
+        trial = self.run.backups.trial(backup)
         for check in backup_ready(backup, trial, max_age_hours=plan.preconditions["max_age_hours"]):
             one = from_check(check)
             yield GuardResult(f"backup: {one.name}", one.passed, one.reason)

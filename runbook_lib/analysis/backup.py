@@ -10,12 +10,12 @@ GROUP = "backup"
 _LEAST_OF_PREVIOUS = 0.5
 
 
-def backup_ready(newest: Evidence | Gap, trial: Evidence | Gap | None, *, max_age_hours: float = 24.0) -> Checks:
+def backup_ready(newest: Evidence | Gap, trial: Evidence | Gap, *, max_age_hours: float = 24.0) -> Checks:
     """A line each for age, size and restorability; what is not known does not pass.
 
     Args:
         newest: the newest backup.
-        trial: how its restore went; None when it was not tried.
+        trial: how its restore went.
         max_age_hours: the oldest that counts as a restore point, hours.
     """
     if isinstance(newest, Gap) or not newest.document["found"]:
@@ -41,11 +41,10 @@ def _size(newest: Evidence) -> Check:
     return _check("whole", status, told, "tables, and at least half of the one before", "look why it shrank")
 
 
-def _restored(newest: Evidence, trial: Evidence | Gap | None) -> Check:
+def _restored(newest: Evidence, trial: Evidence | Gap) -> Check:
     required, fix = "every table of the dump restored into a server of its own", "restore it by hand, elsewhere"
-    if trial is None or isinstance(trial, Gap):
-        told = "not tried" if trial is None else trial.reason
-        return _check("restored on trial", CheckStatus.UNKNOWN, told, required, fix)
+    if isinstance(trial, Gap):
+        return _check("restored on trial", CheckStatus.UNKNOWN, trial.reason, required, fix)
     wanted, document = int(newest.document["tables"]), trial.document
     whole = document["name"] == newest.document["name"] and document["restored"] and int(document["tables"]) >= wanted
     told = document["reason"] or f"{document['tables']} of {wanted} tables with {document['rows']} rows"

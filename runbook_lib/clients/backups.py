@@ -47,13 +47,15 @@ class BackupsClient(SourceClient):
         """Document of the newest dump; see the query."""
         return self._ask("newest", self._fetch_newest)
 
-    def trial(self, name: str) -> Evidence | Gap:
+    def trial(self, newest: Evidence | Gap) -> Evidence | Gap:
         """Document ``{name, restored, tables, rows, reason}`` of a restore on this machine; takes its time.
 
         Args:
-            name: file name of the dump, as ``newest`` gave it.
+            newest: what ``newest`` gave; a gap is given back.
         """
-        return self._ask("trial", self._fetch_trial, parameters={"name": name})
+        if isinstance(newest, Gap):
+            return newest
+        return self._ask("trial", self._fetch_trial, parameters={"name": str(newest.document.get("name", ""))})
 
     def _fetch_newest(self, question: Question) -> Answer:
         files = self._files()

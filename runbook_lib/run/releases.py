@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: ``what`` of the note that calls a revision good.
 GOOD = "good_revision"
+#: ``what`` of the note that says which revisions earlier records called good.
+KNOWN_GOOD = "known_good_revisions"
 #: How many records are searched for good revisions, newest first.
 _SEARCHED = 200
 _MOST_ANSWERS = 100
@@ -248,8 +250,63 @@ class Releases:
         return told
 
     def good(self) -> tuple[int, ...]:
-        """Revisions of the release that sealed records of this archive call good, newest record first."""
-        return good_revisions(self._archive, self._name)
+        """Revisions of the release that sealed records of this archive call good, newest record first.
+
+        What was read is written down: a replay of the record finds what its run found.
+        """
+        kept = replayed_good(self._around.replay) if self._around.replay else None
+        known = good_revisions(self._archive, self._name) if kept is None else kept
+        self._journal("note", {**self._name, "what": KNOWN_GOOD, "revisions": list(known)})
+        return known
+
+    def script(self, image_tag: str, migrations: Evidence | Gap) -> Evidence | Gap | None:
+        """What the migration tool would run when a release starts on the schema as it is; nothing is run.
+
+        Args:
+            image_tag: the release, as ``workload.schema`` declares it.
+            migrations: what is applied.
+
+        Returns:
+            The statements; None when the release runs on the schema as it is.
+        """
+        if isinstance(migrations, Gap):
+            return migrations
+        accepts = [str(one) for one in self._run.service.workload.get("schema", {}).get(image_tag, ())]
+        newest = next((str(tool["newest"]) for tool in migrations.document["tools"]), "")
+        if not accepts:
+            reason = f"workload.schema declares no migration of {image_tag or 'the release'}"
+            return Gap("migrations", "script", "SQL of a migration", reason, "empty", False, migrations.read_at)
+        return None if newest in accepts else self._run.migrations.script(before=newest, after=accepts[0])
+
+    def undone(self, plan: Plan | NoPlan, *, within_seconds: float = 90) -> Verification:
+        """Whether a step on the way back to an older schema took effect: no pod is left, or the version is as planned.
+
+        Args:
+            plan: what was applied.
+            within_seconds: how long pods may take to end, seconds.
+        """
+        run = self._run
+        if run.changed_at is None or not isinstance(plan, Plan):
+            return run.conclude(Verification("not_needed", "nothing was changed, so there is nothing to verify"))
+        if plan.kind == actions.STOP:
+            return run.conclude(self._stopped(within_seconds))
+        found = run.postgres.migrations()
+        if isinstance(found, Gap):
+            return run.conclude(Verification("unknown", f"could not be read again: {found.reason}"))
+        newest = next((str(tool["newest"]) for tool in found.document["tools"]), "nothing")
+        status = "held" if newest == plan.after["newest"] else "not_held"
+        return run.conclude(Verification(status, f"the schema is at {newest}; {plan.after['newest']} was planned"))
+
+    def _stopped(self, within_seconds: float) -> Verification:
+        deadline, found = time.monotonic() + within_seconds, self._run.kubernetes.deployment()
+        while isinstance(found, Evidence) and found.document.get("status", {}).get("replicas", 0):
+            if time.monotonic() > deadline:
+                return Verification("not_held", "pods of the service are still there")
+            time.sleep(0.0 if self._around.replay else POLL_SECONDS)
+            found = found.again()
+        if isinstance(found, Gap):
+            return Verification("unknown", f"could not be read again: {found.reason}")
+        return Verification("held", "no pod of the service is left")
 
     def offer(self, plan: Plan | NoPlan) -> Plan | NoPlan:
         """Write a plan down that a person may approve and another run carries out, such as the way back."""
@@ -299,6 +356,14 @@ def verdict_of(checks: Checks, latency: Verification) -> Verification:
 
 def _told(check: Check) -> str:
     return f"{check.name}: {check.observed}"
+
+
+def replayed_good(record: Path) -> tuple[int, ...] | None:
+    """The good revisions that a record's run knew of; None when it did not write them down."""
+    for event in Record.read(record).all("note"):
+        if event.data.get("what") == KNOWN_GOOD:
+            return tuple(int(one) for one in event.data["revisions"])
+    return None
 
 
 def good_revisions(archive: Path, release: Mapping[str, str]) -> tuple[int, ...]:

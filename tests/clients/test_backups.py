@@ -38,7 +38,7 @@ def client(make: Any, folder: Path) -> Callable[..., BackupsClient]:
                                total_seconds=60.0)  # fmt: skip
 
 
-def lines(newest: Evidence | Gap, trial: Evidence | Gap | None = None, **more: Any) -> dict[str, str]:
+def lines(newest: Evidence | Gap, trial: Evidence | Gap, **more: Any) -> dict[str, str]:
     """Name to status of what is said about a backup."""
     return {check.name: str(check.status) for check in backup_ready(newest, trial, **more)}
 
@@ -50,12 +50,11 @@ def test_newest_is_read_and_restored(client) -> None:
     assert isinstance(newest, Evidence), newest
     assert (True, "app.dump", 4) == tuple(newest.document[key] for key in ("found", "name", "tables"))
     assert -5 < newest.read_at.timestamp() - newest.document["taken_at"] < 600
-    trial = made.trial("app.dump")
+    trial = made.trial(newest)
     assert isinstance(trial, Evidence), trial
     # Customers, orders and products of the fixture, and one row of Alembic.
     assert (True, 4, 2_000 + 10_000 + 200 + 1) == tuple(trial.document[key] for key in ("restored", "tables", "rows"))
     assert {"young enough": "passed", "whole": "passed", "restored on trial": "passed"} == lines(newest, trial)
-    assert "unknown" == lines(newest)["restored on trial"]
 
 
 def test_old_and_shrunken_backups_do_not_count(client, folder: Path, dump: bytes) -> None:
@@ -64,16 +63,17 @@ def test_old_and_shrunken_backups_do_not_count(client, folder: Path, dump: bytes
     now = time.time()
     os.utime(folder / "earlier.dump", (now - 3 * 86400,) * 2)
     os.utime(folder / "app.dump", (now - 2 * 86400,) * 2)
-    newest = client().newest()
-    assert {"young enough": "failed", "whole": "failed"}.items() <= lines(newest).items()
-    assert "passed" == lines(newest, max_age_hours=72)["young enough"]
+    made = client()
+    newest, trial = made.newest(), made.trial(made.newest())
+    assert {"young enough": "failed", "whole": "failed", "restored on trial": "passed"} == lines(newest, trial)
+    assert "passed" == lines(newest, trial, max_age_hours=72)["young enough"]
 
 
 def test_torn_dump_is_not_restored(client, folder: Path, dump: bytes) -> None:
     """A dump whose end is missing has a good list, and only the trial says that it is lost."""
     (folder / "app.dump").write_bytes(dump[: len(dump) * 2 // 3])
     made = client()
-    newest, trial = made.newest(), made.trial("app.dump")
+    newest, trial = made.newest(), made.trial(made.newest())
     assert isinstance(trial, Evidence), trial
     assert "failed" == lines(newest, trial)["restored on trial"]
     assert trial.document["reason"]
@@ -83,17 +83,20 @@ def test_torn_dump_is_not_restored(client, folder: Path, dump: bytes) -> None:
 def test_what_is_no_archive_is_a_gap(client, folder: Path, content: bytes) -> None:
     """A file that PostgreSQL cannot read is never a backup."""
     (folder / "app.dump").write_bytes(content)
-    assert {"a backup exists": "unknown"} == lines(client().newest())
+    newest = client().newest()
+    assert {"a backup exists": "unknown"} == lines(newest, client().trial(newest))
 
 
 def test_no_dump_is_no_backup(client, folder: Path) -> None:
-    """An empty folder fails the check, and a trial of a name that leaves the folder finds nothing."""
-    assert isinstance(client().trial("../app.dump"), Gap)
+    """An empty folder fails the check, and there is nothing to restore."""
     (folder / "app.dump").unlink()
-    assert {"a backup exists": "failed"} == lines(client().newest())
+    newest = client().newest()
+    trial = client().trial(newest)
+    assert isinstance(trial, Gap)
+    assert {"a backup exists": "failed"} == lines(newest, trial)
 
 
 def test_large_dumps_are_left_to_a_person(client) -> None:
     """Above the limit nothing is restored on this machine, and it is unknown whether it could be."""
     made = client(trial_max_bytes=10)
-    assert "unknown" == lines(made.newest(), made.trial("app.dump"))["restored on trial"]
+    assert "unknown" == lines(made.newest(), made.trial(made.newest()))["restored on trial"]
