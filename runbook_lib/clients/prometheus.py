@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import math
-from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from runbook_lib.clients import _matrix
 from runbook_lib.clients import _promql as promql
 from runbook_lib.clients._http import Http, Reply, bearer, vendor_words
 from runbook_lib.clients._source import SourceClient
@@ -275,12 +275,18 @@ class PrometheusClient(SourceClient):
         merged: dict[tuple[tuple[str, str], ...], Series] = {}
         warnings: list[str] = []
         for start, end, step in slices(window, self._step(window, step_seconds)):
-            body, notes = self._api(
+            reply = self._reply(
                 "/api/v1/query_range",
                 {"query": question.text, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"},
             )
-            warnings += [*(str(one) for key in ("warnings", "infos") for one in body.get(key, ())), *notes]
-            _merge(merged, body["data"])
+            try:
+                body, series = _matrix.read(reply.body)
+            except ValueError as error:
+                self._judge(reply.json())
+                raise SourceAnswerError("answered with samples that are no numbers", source=self.source) from error
+            self._judge(body)
+            warnings += [*(str(one) for key in ("warnings", "infos") for one in body.get(key, ())), *reply.warnings]
+            _merge(merged, body["data"], series)
         if not merged:
             raise SourceEmptyError("no series answers this question in the window", source=self.source)
         ordered = tuple(merged[key] for key in sorted(merged))
@@ -315,13 +321,19 @@ class PrometheusClient(SourceClient):
 
     def _api(self, path: str, params: Mapping[str, str]) -> tuple[dict[str, Any], tuple[str, ...]]:
         """The body of a good answer, and what speaks against its times."""
-        reply = self._http.get(
+        reply = self._reply(path, params)
+        body = reply.json()
+        self._judge(body)
+        return body, reply.warnings
+
+    def _reply(self, path: str, params: Mapping[str, str]) -> Reply:
+        return self._http.get(
             path, {**params, "timeout": f"{self.total_seconds:g}s"} if params else None, explain=_explain
         )
-        body = reply.json()
+
+    def _judge(self, body: Any) -> None:
         if not isinstance(body, dict) or body.get("status") != "success":
             raise SourceAnswerError("the answer is not one of the Prometheus API", source=self.source)
-        return body, reply.warnings
 
 
 def slices(window: Window, step_seconds: float) -> Iterator[tuple[float, float, float]]:
@@ -337,15 +349,20 @@ def slices(window: Window, step_seconds: float) -> Iterator[tuple[float, float, 
         yield first + begin * step_seconds, first + (begin + size - 1) * step_seconds, step_seconds
 
 
-def _merge(merged: dict[tuple[tuple[str, str], ...], Series], data: Mapping[str, Any]) -> None:
+def _merge(
+    merged: dict[tuple[tuple[str, str], ...], Series],
+    data: Mapping[str, Any],
+    found: Iterable[tuple[_matrix.Labels, _matrix.Columns]],
+) -> None:
     if data["resultType"] != "matrix":
         raise SourceAnswerError(f"answered with a {data['resultType']} where a matrix was asked for")
-    for one in data["result"]:
-        labels = {name: value for name, value in one["metric"].items() if name != "__name__"}
-        points = one.get("values", ())
-        series = merged.setdefault(tuple(sorted(labels.items())), Series(labels, array("d"), array("d")))
-        series.times.extend(float(moment) for moment, _ in points)
-        series.values.extend(float(value) for _, value in points)
+    for labels, (times, values) in found:
+        key = tuple(sorted(labels.items()))
+        if key in merged:
+            merged[key].times.extend(times)
+            merged[key].values.extend(values)
+        else:
+            merged[key] = Series(labels, times, values)
 
 
 def _explain(reply: Reply) -> SourceError | None:
