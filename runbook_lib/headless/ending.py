@@ -40,11 +40,10 @@ def judge(record: Record, ending: Ending) -> Judgement:
         told = f"; {ending.reason}" if ending.reason else ""
         reason = f"it cannot be told whether an action took effect: runbook records reconcile {record.run_id}{told}"
         return Judgement(Status.UNKNOWN, verdict, reason, EXIT_CODES[Status.UNKNOWN])
-    stopped = next((event.data for event in record.all("note") if event.data.get("what") == "stop"), None)
-    if ending.error == "SystemExit" and stopped is not None:
+    if ending.error == "SystemExit" and record.stopped is not None:
         # The runbook said why it needs no further cell; without a word the same exit is a failure.
-        reason = str(stopped.get("text", ""))
-        return Judgement(Status.STOPPED_EARLY, verdict, reason, EXIT_CODES[Status.STOPPED_EARLY])
+        status = settled(record)
+        return Judgement(status, verdict, record.stopped, EXIT_CODES[status])
     if ending.status is not Status.SUCCEEDED:
         return Judgement(ending.status, verdict, ending.reason, _exit_code(ending))
     if not record.last("verdict"):

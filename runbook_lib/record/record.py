@@ -20,6 +20,8 @@ from runbook_lib.record.status import EXIT_CODES, Status
 
 _ROLES = ("cause", "symptom", "context", "ruled_out")
 _SEVERITIES = ("critical", "warning", "unknown", "note")
+#: The ``what`` of the note with which a runbook ends itself early.
+STOP = "stop"
 _PICTURES = ("image/svg+xml", "image/png")
 
 
@@ -150,6 +152,12 @@ class Record:
     def reason(self) -> str:
         """Why the run ended as it did; empty when there is nothing to say."""
         return str(self.last("run.ended").get("reason", ""))
+
+    @property
+    def stopped(self) -> str | None:
+        """Why the runbook ended itself before its last cell; None when it did not."""
+        told = (event.data for event in self.all("note") if event.data.get("what") == STOP)
+        return next((str(data.get("text", "")) for data in told), None)
 
     @property
     def exit_code(self) -> int:

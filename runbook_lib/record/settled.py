@@ -12,7 +12,7 @@ def settled(record: Record) -> Status:
     outcomes = [(plan, one) for plan in record.plans if (one := record.outcome_of(plan["digest"])) is not None]
     # A message that arrived changes nothing that an objective could be held against.
     counted = [one for plan, one in outcomes if (plan["kind"], one["outcome"]) != ("notify", "applied")]
-    return settle(
+    status = settle(
         record.verdict,
         [Gap.from_json(gap) for gap in record.gaps],
         [str(one["outcome"]) for one in counted],
@@ -21,3 +21,6 @@ def settled(record: Record) -> Status:
         waiting=len(record.plans) - len(outcomes),
         failed_checks=sum(check["status"] == "failed" and check["needed"] for check in record.checks),
     )
+    # Ending itself early is no success, and hides none of the actions' endings.
+    calm = status in {Status.SUCCEEDED, Status.ATTENTION, Status.PARTIAL}
+    return Status.STOPPED_EARLY if calm and record.stopped is not None else status

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -38,6 +39,7 @@ from runbook_lib.run.handover import HANDOVER, Handover, handover, replayed_hand
 from runbook_lib.run.header import Closing, greeting, next_step
 from runbook_lib.run.preflight import preflight
 from runbook_lib.run.releases import Releases
+from runbook_lib.run.stop import stop_early
 from runbook_lib.run.systems import CLIENTS, Systems
 from runbook_lib.run.verify import verify
 
@@ -345,10 +347,9 @@ class Run:
             self._opened.record.release()
         if self._opened.own:
             place = opening.seal(self._opened, str(known.verdict), catalog.load(self._around.catalog))
-        top = known.top
         return Closing(
             str(known.verdict),
-            str(top) if top else "",
+            str(known.top or ""),
             next_step(known, self._outcomes, self._verification, self.id),
             str(place),
         )
@@ -383,15 +384,14 @@ class Run:
     def _leave(self) -> None:
         # A process that ends without `close` leaves a record without a seal: that says it was not successful.
         if not self._closed:
-            try:
+            with suppress(OSError, RecordError):
                 self._opened.record.release()
-            except (OSError, RecordError):
-                return
 
     def __str__(self) -> str:
         return str(self._header)
 
     __repr__ = __str__
+    stop = stop_early
 
     def _repr_html_(self) -> str:
         return self._header._repr_html_()

@@ -198,5 +198,7 @@ def seal(opened: Opened, verdict: str, known: Catalog) -> Path:
     Raises:
         RecordError: it cannot be sealed.
     """
-    status = settled(Record.read(opened.record.path))
-    return opened.record.seal(status, verdict, actor="kernel", sign=signer(known.signing_key))
+    told = Record.read(opened.record.path)
+    return opened.record.seal(
+        settled(told), verdict, reason=told.stopped or "", actor="kernel", sign=signer(known.signing_key)
+    )

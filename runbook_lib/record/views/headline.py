@@ -60,7 +60,9 @@ def since(finding: Mapping[str, Any]) -> datetime | None:
 def ending(record: Record) -> str:
     """What is to be said about the run's own end; empty when it reached its last cell."""
     parts = [BROKEN.get(record.status, "")]
-    if record.status in {Status.FAILED, Status.UNKNOWN, Status.STOPPED_EARLY} or parts[0]:
+    if record.status is Status.STOPPED_EARLY:
+        parts.append(f"The runbook ended itself early: {record.reason.rstrip('.')}.")
+    if record.status in {Status.FAILED, Status.UNKNOWN} or parts[0]:
         parts.append(_sentence(record.reason))
     never = [cell.name for cell in record.cells if cell.status == "not_run"]
     if never:
