@@ -34,8 +34,8 @@ _MAX_ROWS = 12
 
 
 def text(value: object) -> str:
-    """``value`` escaped for HTML."""
-    return html.escape(str(value))
+    """``value`` escaped for HTML, and for front ends that set what stands between two dollars as mathematics."""
+    return html.escape(str(value)).replace("$", "<span>$</span>")
 
 
 def chip(level: str, word: str) -> str:
@@ -66,10 +66,19 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], numeric: Ite
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> str:
-    """Names and values, one a line."""
-    return "".join(
-        f'<div><b style="display:inline-block;min-width:7em">{text(k)}</b> {text(v)}</div>' for k, v in pairs
-    )
+    """Names and values, one a line; an address is a link."""
+    name = "text-align:left;vertical-align:top;padding:1px 12px 1px 0;white-space:nowrap"
+    value = "text-align:left;padding:1px 0"
+    rows = "".join(f'<tr><th scope="row" style="{name}">{text(k)}</th><td style="{value}">{_linked(v)}</td></tr>'
+                   for k, v in pairs)  # fmt: skip
+    return f'<table style="border-collapse:collapse;margin:2px 0"><tbody>{rows}</tbody></table>'
+
+
+def _linked(value: object) -> str:
+    written = str(value)
+    if not written.startswith(("https://", "http://")) or " " in written:
+        return text(value)
+    return f'<a href="{html.escape(written)}" rel="noopener noreferrer" target="_blank">{text(written)}</a>'
 
 
 def evidence_html(evidence: Evidence) -> str:

@@ -74,9 +74,10 @@ def _asked(record: Record) -> Counter[str]:
     waiting: Counter[str] = Counter()
     changing = False
     for event in record.events:
-        if event.kind == "plan":
+        if event.kind == "plan" or (event.data.get("what") == "decision" and event.data["word"] == "approved"):
             changing = True
-        elif event.kind == "action.outcome":
+        elif event.kind in {"approval.asked", "action.outcome"}:
+            # While a person is asked, what is read is what they look at.
             changing, waiting = False, Counter()
         elif event.kind in {"evidence", "gap"}:
             bound = event.data.get("parameters")

@@ -71,6 +71,7 @@ class Cockpit:
         told = self._unasked(plan, approval or self._around.approval)
         if told or not isinstance(plan, Plan):
             return Decision(plan, "not asked", told)
+        guards = self._guards(plan)
         self._journal("approval.asked", {"plan": plan.digest, "reason": f"{self._person} is asked in the notebook"})
         asked = Asked(
             plan=plan,
@@ -80,7 +81,7 @@ class Cockpit:
             seconds=VALID_MINUTES * 60,
             watched=watched,
             objective=objective,
-            guards=self._guards(plan),
+            guards=guards,
         )
         question = Question(asked, lambda word, typed: self._decided(asked, word, typed))
         self._open.append(question)
