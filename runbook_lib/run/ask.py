@@ -130,6 +130,10 @@ class Question:
     def __await__(self) -> Generator[Any, None, Decision]:
         return self._wait().__await__()
 
+    def _ipython_display_(self) -> None:
+        # The card is displayed already, also where no cell waits for it.
+        return
+
     async def _wait(self) -> Decision:
         shown_until = time.monotonic() + READY_SECONDS
         while self._decision is None and self._card is not None:
