@@ -1,6 +1,6 @@
 """What records cost and what they hold: overhead beside plain papermill, verifying, changes, real kills.
 
-``python -m benchmarks.records`` prints one line for each figure; ``--kills 1000`` takes hours.
+``python -m benchmarks.records`` prints one line for each figure; ``--kills 1000`` takes minutes.
 """
 
 from __future__ import annotations
@@ -9,26 +9,19 @@ import argparse
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from runbook_lib.errors import RecordError
+from benchmarks.kills import kill
 from runbook_lib.record.folder import RecordFolder, new_run_id
 from runbook_lib.record.genesis import genesis
-from runbook_lib.record.record import Record
-from runbook_lib.record.recover import recover
 from runbook_lib.record.verify import verify
 
 BIN = Path(sys.executable).parent
-#: Output may be lost that was printed so shortly before the runner was killed (failures-held, A3), seconds.
-LOSS_SECONDS = 0.25
-_GOOD = {"succeeded", "attention"}
 
 
 def main() -> None:
@@ -46,12 +39,12 @@ def main() -> None:
         if asked.mutations:
             print(mutations(folder, asked.mutations))
         if asked.kills:
-            print(kills(folder, asked.kills))
+            print(kills(asked.kills))
 
 
 def overhead(folder: Path, rounds: int) -> str:
     """Wall time and memory of a run of three empty cells beside papermill, in turns; the least of all rounds counts."""
-    path = _notebook(folder / "empty.ipynb", ["1", "2", "3"])
+    path = notebook(folder / "empty.ipynb", ["1", "2", "3"])
     ours, peer = [], []
     for number in range(rounds):
         ours.append(_cost([str(BIN / "runbook"), "run", str(path), "--out", str(folder / "cost")], folder))
@@ -93,70 +86,16 @@ def mutations(folder: Path, number: int) -> str:
     return f"{number} random changes: {number - missed} seen, {missed} missed (goal 0)"
 
 
-def kills(folder: Path, number: int) -> str:
-    """Kill real runners at random moments and hold each recovered record against what really happened."""
-    rng, found, false, lost = random.Random(2), Counter[str](), 0, 0
-    path = _notebook(folder / "killed.ipynb", [_CELL.format(n=n) for n in range(3)])
-    for each in range(number):
-        truth = folder / f"truth-{each}"
-        archive = folder / f"kills-{each}"
-        process = subprocess.Popen(
-            [str(BIN / "runbook"), "run", str(path), "--out", str(archive)],
-            cwd=folder,
-            env={**os.environ, "TRUTH": str(truth)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        _wait_for(lambda: list(archive.glob("*/*/*/*/events.jsonl")) or process.poll() is not None, 60)  # noqa: B023
-        time.sleep(rng.uniform(0, 6))
-        killed_at = time.time()
-        process.send_signal(signal.SIGKILL)
-        process.wait(timeout=60)
-        record = _recovered(archive)
-        happened = truth.read_text().splitlines() if truth.exists() else []
-        found[str(record.status)] += 1
-        false += _claims_too_much(record, happened)
-        lost += _lost(record, happened, killed_at)
-    told = ", ".join(f"{status} {count}" for status, count in sorted(found.items()))
-    return f"{number} kills: {false} records claim too much (goal 0), {lost} lines lost (goal 0); {told}"
-
-
-_CELL = """import os, time
-def tell(text):
-    with open(os.environ["TRUTH"], "a") as file:
-        file.write(f"{{time.time()}} {{text}}\\n")
-tell("begin {n}")
-for i in range(15):
-    print(f"line {n}-{{i}}", flush=True)
-    tell(f"line {n}-{{i}}")
-    time.sleep(0.1)
-tell("end {n}")"""
-
-
-def _claims_too_much(record: Record, happened: list[str]) -> bool:
-    ended = {line.split()[2] for line in happened if " end " in line}
-    cells = {cell.name: cell.status for cell in record.cells}
-    claimed = {str(n) for n in range(3) if cells.get(f"cell{n}") == "ok"}
-    return bool(claimed - ended) or (str(record.status) in _GOOD and len(ended) < 3)
-
-
-def _lost(record: Record, happened: list[str], killed_at: float) -> int:
-    text = "".join(str(event.data.get("text", "")) for event in record.all("cell.output"))
-    due = [line.split(" ", 1) for line in happened if " line " in line]
-    return sum(f"{said}\n" not in text for at, said in due if float(at) < killed_at - LOSS_SECONDS)
-
-
-def _recovered(archive: Path) -> Record:
-    (folder,) = archive.glob("*/*/*/*")
-    limit = time.monotonic() + 30
-    while True:
-        try:
-            return Record.read(recover(folder).path)
-        except RecordError:
-            # The kernel holds the record until it is gone.
-            if time.monotonic() > limit:
-                raise
-            time.sleep(0.1)
+def kills(number: int) -> str:
+    """Kill real runs at random moments and hold each recovered record against what really happened."""
+    found = kill(number)
+    told = ", ".join(f"{status} {count}" for status, count in sorted(found.statuses.items()))
+    return (
+        f"{found.kills} of {number} runs killed: {found.false} records claim too much (goal 0), {found.lost_lines} "
+        f"lines older than 250 ms lost (goal 0; oldest line lost {found.oldest_lost_ms:.0f} ms, longest wait for a "
+        f"processor {found.starved_ms:.0f} ms), {found.lost_actions} events of actions lost (goal 0), "
+        f"{len(found.bad)} not in order (goal 0); {told}"
+    )
 
 
 def _record(archive: Path, events: int) -> Path:
@@ -166,7 +105,7 @@ def _record(archive: Path, events: int) -> Path:
     return folder.seal("succeeded", "healthy")
 
 
-def _notebook(path: Path, cells: list[str]) -> Path:
+def notebook(path: Path, cells: list[str]) -> Path:
     def cell(name: str, source: str, *tags: str) -> dict[str, object]:
         common = {"cell_type": "code", "execution_count": None, "outputs": [], "metadata": {"tags": list(tags)}}
         return {**common, "id": name, "source": source}

@@ -257,7 +257,7 @@ class _Wait:
     def until_done(self) -> tuple[CellEnd, Mapping[str, Any]]:
         while True:
             messages = 0
-            for message in self._channels.receive(_TICK_SECONDS):
+            for message in self._channels.receive(self._wait_seconds()):
                 messages += 1
                 self._take(message)
             now = time.monotonic()
@@ -268,6 +268,11 @@ class _Wait:
             if self._kernel.exit_status is not None and not messages:
                 return self._died(now), self._reply
             self._press(now)
+
+    def _wait_seconds(self) -> float:
+        now = time.monotonic()
+        # A tick more than the time of the oldest text would be a tick more of it that a kill takes.
+        return min([_TICK_SECONDS, *(outputs.waits_seconds(now) for outputs in self._run._outputs.values())])
 
     def _take(self, message: Message) -> None:
         now = time.monotonic()

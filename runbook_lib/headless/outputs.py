@@ -16,8 +16,9 @@ HEAD_CHARACTERS = 2**20
 DISPLAY_BYTES = 8 * 2**20
 #: Separate outputs kept of one cell.
 MOST_OUTPUTS = 500
-# Text is written to the journal in groups: a kill loses at most this much of it.
-GROUP_SECONDS = 0.2
+# Text is written to the journal in groups. A kill may lose the last quarter of a second of it: this much waits here,
+# the rest is for its way from the kernel.
+GROUP_SECONDS = 0.1
 
 Write = Callable[[Mapping[str, Any]], object]
 
@@ -87,6 +88,11 @@ class CellOutputs:
                 self._journal_text(output)
         if final:
             self._journal_endings()
+
+    def waits_seconds(self, now: float) -> float:
+        """How long the text that waits for the journal may still wait, seconds; infinite when none waits."""
+        waiting = any(isinstance(output, Stretch) and output.waiting for output in self._outputs)
+        return max(self._due - now, 0) if waiting else float("inf")
 
     def outputs(self) -> list[dict[str, Any]]:
         """The outputs in nbformat 4's shape."""
