@@ -92,7 +92,7 @@ def _stop(run: Systems) -> Plan | NoPlan:
     if isinstance(plan, NoPlan):
         return NoPlan("the service is told to stop, and its pods are still ending", ("Plan again when they are gone.",))
     effect = f"{service} stops and answers nobody until a release that fits the schema is started"
-    return replace(plan, kind=STOP, effect=effect, destructive=True)
+    return replace(plan, kind=STOP, effect=effect, warnings=(), destructive=True)
 
 
 def _plan(

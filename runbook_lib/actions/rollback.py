@@ -145,8 +145,10 @@ class Rollback:
         return release.read_back(self.run)
 
     def settled(self, plan: Plan, found: Mapping[str, Any]) -> OutcomeStatus:
-        """By the newest revision, which says where it returned to."""
-        return release.settled(plan, found, ours=found.get("description") == f"Rollback to {plan.after['revision']}")
+        """By what the newest revision holds: the manifest of the one that it returned to."""
+        newest = self.run.helm.preview(revision=int(found.get("revision", 0)))
+        held = "" if isinstance(newest, Gap) else newest.document["manifest"]
+        return release.settled(plan, found, ours=held == plan.preconditions["manifest"])
 
 
 def _died(history: Evidence | Gap) -> GuardResult:

@@ -25,10 +25,14 @@ def schema_fits(run: Systems, revision: int) -> GuardResult:
     preview = run.helm.preview(revision=revision)
     if isinstance(preview, Gap):
         return GuardResult(NAME, False, f"cannot be told: {preview.reason}; {_NEXT}")
-    return image_fits(run, of_repository(run, preview.document["images"]))
+    history = run.helm.history()
+    rows = history.table.records() if isinstance(history, Evidence) else []
+    # What was first asked after the next revision came is not of this one, and need not fit.
+    later = [float(row["updated_at"]) for row in rows if float(row["revision"] or 0) > revision and row["updated_at"]]
+    return image_fits(run, of_repository(run, preview.document["images"]), until=min(later, default=None))
 
 
-def image_fits(run: Systems, image: str) -> GuardResult:
+def image_fits(run: Systems, image: str, *, until: float | None = None) -> GuardResult:
     """Whether the release of an image runs on the live schema; what cannot be told does not pass.
 
     The catalogue declares the newest migrations on which each image tag runs: ``workload.schema``, tag to a list of
@@ -38,6 +42,7 @@ def image_fits(run: Systems, image: str) -> GuardResult:
     Args:
         run: the run with its systems.
         image: the image, with its tag.
+        until: when a later release took over from it, epoch seconds; None when none did.
     """
     if "postgres" not in run.environment.endpoints:
         return GuardResult(NAME, True, "the environment has no database")
@@ -46,7 +51,7 @@ def image_fits(run: Systems, image: str) -> GuardResult:
         return GuardResult(NAME, True, "no migration tool has a table in the database")
     accepts, tag = run.service.workload.get("schema", {}), image.rpartition(":")[2]
     known = declared(accepts, tag)
-    check = fits(migrations, prepared=run.postgres.prepares(), **known)
+    check = fits(migrations, prepared=run.postgres.prepares(), until=until, **known)
     if check.status is CheckStatus.PASSED:
         return GuardResult(NAME, True, f"{tag}: {check.observed}")
     told = f"workload.schema says nothing about {tag or 'the image'}" if known["known"] is None else check.observed

@@ -28,6 +28,7 @@ def fits(
     expand: Collection[str] = (),
     order: Sequence[str] = (),
     prepared: Evidence | Gap | None = None,
+    until: float | None = None,
 ) -> Check:
     """Whether a release may run on the live schema.
 
@@ -37,6 +38,7 @@ def fits(
         expand: migrations whose authors declared ``compat: expand``.
         order: all migrations up to the newest release, oldest first; needed by tools that keep only the newest one.
         prepared: whether the statements that the service ran still fit the schema; needed when the schema is ahead.
+        until: when a later release took over, epoch seconds: what was first asked after it is not of that release.
 
     Returns:
         Passed only when it is known to fit; failed or unknown otherwise, and both refuse.
@@ -53,7 +55,7 @@ def fits(
     if len(tools) != 1:
         told = f"{len(tools)} migration tools left a table"
         return _check(CheckStatus.UNKNOWN, told, "declare which one the service uses: give it a database of its own")
-    return _held(tools[0], known, expand, order, prepared)
+    return _held(tools[0], known, expand, order, prepared, until)
 
 
 def declared(accepts: Mapping[str, Sequence[object]], tag: str) -> dict[str, Any]:
@@ -109,6 +111,7 @@ def _held(
     expand: Collection[str],
     order: Sequence[str],
     prepared: Evidence | Gap | None,
+    until: float | None,
 ) -> Check:
     applied = _applied(tool, known, order)
     if applied is None:
@@ -122,7 +125,7 @@ def _held(
     if contract := [one for one in extra if one not in expand]:
         told = f"ahead of the release, and not declared to expand: {', '.join(contract)}"
         return _check(CheckStatus.FAILED, told, _FORWARD)
-    return _parsed(extra, prepared)
+    return _parsed(extra, prepared, until)
 
 
 def _applied(tool: Mapping[str, Any], known: Sequence[str], order: Sequence[str]) -> list[str] | None:
@@ -138,14 +141,14 @@ def _applied(tool: Mapping[str, Any], known: Sequence[str], order: Sequence[str]
     return list(line[: list(line).index(newest) + 1]) if newest in line else None
 
 
-def _parsed(extra: Sequence[str], prepared: Evidence | Gap | None) -> Check:
+def _parsed(extra: Sequence[str], prepared: Evidence | Gap | None, until: float | None) -> Check:
     """What the server says to the statements of the service, when all the migrations that are ahead should expand."""
     ahead = f"ahead of the release by {', '.join(extra)}, declared to expand"
     if prepared is None or isinstance(prepared, Gap):
         reason = prepared.reason if isinstance(prepared, Gap) else "not asked"
         told = f"{ahead}; whether its statements still fit is not known: {reason}"
         return _check(CheckStatus.UNKNOWN, told, "read it again when the database answers")
-    rows = prepared.table.records()
+    rows = [row for row in prepared.table.records() if until is None or float(row.get("first_seen") or 0.0) <= until]
     broken = [row for row in rows if row["status"] == "broken"]
     if broken:
         first = broken[0]

@@ -16,7 +16,7 @@ from runbook_lib.clients._sql import without_literals
 if TYPE_CHECKING:
     import psycopg
 
-COLUMNS = ("query", "status", "code", "problem")
+COLUMNS = ("query", "status", "code", "problem", "first_seen")
 #: SQLSTATE of what a changed schema does to a statement: column, table, function, operator or type that does not fit.
 #: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _BROKEN = frozenset({"42703", "42P01", "42883", "42804", "42704", "3F000", "42702", "42P10"})
@@ -28,27 +28,34 @@ FROM pg_attribute a
 WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
   AND a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = ''
 """
-#: Statements of the roles that PostgreSQL has counted in this database.
+#: Statements of the roles that PostgreSQL has counted in this database; since when, only PostgreSQL 17 or newer says.
 STATEMENTS = """
-SELECT DISTINCT s.query
+SELECT s.query, extract(epoch FROM min((to_jsonb(s) ->> 'stats_since')::timestamptz))::float8 AS first_seen
 FROM pg_stat_statements s
 WHERE s.userid IN (SELECT oid FROM pg_roles WHERE rolname = ANY(%s))
   AND s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
   AND s.query ~* '^\\s*(select|insert|update|delete|merge|with)\\M'
+GROUP BY s.query
 ORDER BY 1
 """
 
 
-def rows(connection: psycopg.Connection[dict[str, Any]], users: list[str]) -> Iterator[Mapping[str, str]]:
+def rows(connection: psycopg.Connection[dict[str, Any]], users: list[str]) -> Iterator[Mapping[str, Any]]:
     """A row for each statement that these roles ran: ``query``, ``status`` (fits, broken, untold), ``code``,
-    ``problem``."""
+    ``problem``, ``first_seen`` (epoch seconds, None where it is not known)."""
     for one in connection.execute(STATEMENTS, [users]).fetchall():
         text = str(one["query"])
         code, problem = _parsed(connection, text)
         if not code and (left_out := _left_out(connection, text)):
             code, problem = "23502", f"{', '.join(left_out)} must be given by now"
         status = "fits" if not code else "broken" if code in _BROKEN or code == "23502" else "untold"
-        yield {"query": without_literals(text), "status": status, "code": code, "problem": problem}
+        yield {
+            "query": without_literals(text),
+            "status": status,
+            "code": code,
+            "problem": problem,
+            "first_seen": one["first_seen"],
+        }
 
 
 def _parsed(connection: psycopg.Connection[dict[str, Any]], text: str) -> tuple[str, str]:

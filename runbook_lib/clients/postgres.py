@@ -112,7 +112,7 @@ class PostgresClient(SourceClient):
         return self._ask("migrations", self._fetch_migrations)
 
     def prepares(self) -> Evidence | Gap:
-        """Table ``query, status, code, problem``: whether each statement that the service ran still fits the schema.
+        """Table ``query, status, code, problem, first_seen``: whether each statement of the service fits the schema.
 
         The service's roles are ``end_users``. Nothing is executed.
         """

@@ -51,6 +51,7 @@ class World:
     migrations_: Any = field(default_factory=lambda: {"tools": [at("2")]})
     changed: int = 4
     broken: list[str] | None = field(default_factory=list)
+    asked_ago: float = 900.0
     service: Service = SERVICE
     environment: Environment = PROD
     previews: list[dict[str, Any]] = field(default_factory=list)
@@ -76,8 +77,10 @@ class World:
     def prepares(self) -> Any:
         if self.broken is None:
             return silent("prepares")
-        rows = [("SELECT total", "fits", "", ""), *(("SELECT total", "broken", "42703", one) for one in self.broken)]
-        return evidence("prepares", Table(("query", "status", "code", "problem"), tuple(rows)))
+        seen = NOW.timestamp() - self.asked_ago
+        rows: list[Any] = [("SELECT total", "broken", "42703", one, seen) for one in self.broken]
+        rows.insert(0, ("SELECT total", "fits", "", "", None))
+        return evidence("prepares", Table(("query", "status", "code", "problem", "first_seen"), tuple(rows)))
 
     def preview(self, values: Any = None, *, revision: int = 0) -> Evidence:
         self.previews.append(values or {})
@@ -204,6 +207,14 @@ def test_schema_guard(tools: Any, broken: list[str] | None, passes: bool) -> Non
     found = schema_fits(world, 1)  # type: ignore[arg-type]
     assert passes is found.passed, found.reason
     assert passes or "database_rollback" in found.reason
+
+
+@pytest.mark.parametrize(("asked_ago", "passes"), [(100.0, True), (600.0, False)], ids=["later", "its-own"])
+def test_statements_of_a_later_release_need_not_fit(asked_ago: float, passes: bool) -> None:
+    """What was first asked after the next revision came says nothing about the release before it."""
+    revisions = [(1, "superseded", 900.0), (2, "deployed", 500.0)]
+    world = World(revisions=revisions, migrations_={"tools": [at("2")]}, broken=["gone"], asked_ago=asked_ago)
+    assert passes is schema_fits(world, 1).passed  # type: ignore[arg-type]
 
 
 def test_release_that_nobody_declared_is_not_rolled_back_to() -> None:

@@ -42,6 +42,8 @@ def main(argv: list[str] | None = None) -> int:
         write_private(token_file, f'{secrets.token_hex(16)},admin,admin,"{ADMIN_GROUP}"\n')
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     cluster = Cluster(read_tokens(token_file), arguments.history_events)
+    audit = (directory / "audit.jsonl").open("a", encoding="utf-8", buffering=1)
+    cluster.server.audit = lambda line: audit.write(f"{line}\n")
     return asyncio.run(serve(cluster, arguments.port, directory, controllers=not arguments.no_controllers))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -33,10 +34,13 @@ class Server:
     Args:
         resources: the objects.
         tokens: users by bearer token.
+        audit: gets one event, as a line of the API server's audit log, for each request that asks for a change.
     """
 
-    def __init__(self, resources: Resources, tokens: dict[str, User]) -> None:
-        self.resources, self.tokens = resources, tokens
+    def __init__(
+        self, resources: Resources, tokens: dict[str, User], audit: Callable[[str], object] = lambda _: None
+    ) -> None:
+        self.resources, self.tokens, self.audit = resources, tokens, audit
         self.authorizer = Authorizer(resources.store)
         self.lists = Lists(resources.store)
 
@@ -86,6 +90,7 @@ class Server:
             response = await self._read(request, kind, target, verb, query)
         else:
             response = self._write(request, kind, target, verb, query, await request.body(), user)
+            self.audit(_event(request, verb, user, response.status_code))
         if kind.key in DEPRECATED:
             _warn(response, DEPRECATED[kind.key])
         return response
@@ -305,6 +310,23 @@ def _listed(kind: Kind, items: list[Object] | None, metadata: Object, accept: Ac
     if items is not None:
         rows = [{key: value for key, value in item.items() if key not in ("kind", "apiVersion")} for item in items]
     return {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": metadata, "items": rows}
+
+
+def _event(request: Request, verb: str, user: User, code: int) -> str:
+    """A line of an audit log at level Metadata; https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/."""
+    path, query = request.url.path, request.url.query
+    event = {
+        "kind": "Event",
+        "apiVersion": "audit.k8s.io/v1",
+        "level": "Metadata",
+        "stage": "ResponseComplete",
+        "requestURI": f"{path}?{query}" if query else path,
+        "verb": verb,
+        "user": {"username": user.name, "groups": list(user.groups)},
+        "userAgent": request.headers.get("user-agent", ""),
+        "responseStatus": {"code": code},
+    }
+    return json.dumps(event)
 
 
 def _json(body: Any, code: int = 200, warnings: list[str] | None = None) -> Response:

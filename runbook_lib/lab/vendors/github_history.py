@@ -50,6 +50,8 @@ _LOG = (
     ("Release v2-slow", "lee", 49, "v2-slow"),
     ("Raise on unknown currency", "lee", 40, ""),
     ("Release v2-errors", "lee", 39, "v2-errors"),
+    ("Rename orders.total_cents (contract)", "lee", 37, ""),
+    ("Release v4", "lee", 36, "v4"),
     ("Read the region from the environment", "jon", 30, ""),
     ("Release v2-crash", "jon", 29, "v2-crash"),
     ("Add orders.currency (expand)", "maria", 5, ""),
