@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from runbook_lib.cli.handover import handover
 from runbook_lib.cli.output import Json, columns, emit, line
 from runbook_lib.cli.reconcile import reconcile
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="The archive of all runs.")
 app.command("reconcile")(reconcile)
+app.command("handover")(handover)
 
 Archive = Annotated[str, typer.Option("--archive", help="Archive; default: outputs beside runbook.toml.")]
 Run = Annotated[str, typer.Argument(help="Run id, its beginning, or: last")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from runbook_lib.record.record import Record
+from runbook_lib.record.views.handover import Sheet, handover, sheet
 from runbook_lib.record.views.headline import Headline, headline
 from runbook_lib.record.views.junit import junit
 from runbook_lib.record.views.markdown import postmortem, summary
@@ -22,12 +23,15 @@ __all__ = [
     "VIEWS",
     "Headline",
     "Moment",
+    "Sheet",
     "changes",
+    "handover",
     "headline",
     "junit",
     "postmortem",
     "prepare",
     "report",
+    "sheet",
     "summary",
     "timeline",
 ]
