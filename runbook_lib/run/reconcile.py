@@ -16,10 +16,12 @@ from runbook_lib.clients._tape import LiveTape
 from runbook_lib.errors import RecordError, RunbookError, UsageError
 from runbook_lib.model import Environment, Findings, Objective, Outcome, OutcomeStatus, Plan, Service, Verdict, Window
 from runbook_lib.model.times import utc_now
+from runbook_lib.record.anchors import anchor
 from runbook_lib.record.folder import PARTIAL, RecordFolder, new_run_id
 from runbook_lib.record.genesis import genesis
 from runbook_lib.record.record import Record
 from runbook_lib.record.recover import is_alive
+from runbook_lib.record.signature import signer
 from runbook_lib.record.status import Status
 from runbook_lib.run.opening import LEDGER
 from runbook_lib.run.systems import CLIENTS, Systems, learn_secrets
@@ -93,10 +95,12 @@ def reconcile(
         finally:
             release()
         outcomes.append(outcome)
+    systems.close()
     done = Reconciled(folder.path, tuple(outcomes))
     status = Status.SUCCEEDED if done.closed else Status.UNKNOWN
     reason = "; ".join(outcome.reason for outcome in outcomes)
-    return Reconciled(folder.seal(status, str(Verdict.UNKNOWN), reason=reason), done.outcomes)
+    path = folder.seal(status, str(Verdict.UNKNOWN), reason=reason, sign=signer(known.signing_key))
+    return Reconciled(anchor(path, known), done.outcomes)
 
 
 @dataclass

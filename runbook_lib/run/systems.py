@@ -88,6 +88,12 @@ class Systems:
                 )
             return self._made[attribute]
 
+    def close(self) -> None:
+        """Let go of every connection; the clients may be used again afterwards."""
+        with self._lock:
+            for client in self._made.values():
+                client.close()
+
     def first_questions(self) -> Mapping[str, Callable[[], Evidence | Gap]]:
         """Source to a first, cheap question, for every system that the environment has."""
         return {
