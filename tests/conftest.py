@@ -26,6 +26,13 @@ from runbook_lib.secrets import Redactor, Secret, SecretRef
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = Path(sys.executable).with_name("runbook")
 FAILED = 'sum(rate(http_request_duration_seconds_count{service="api",code=~"5.."}[1m]))'
+#: What a role of the runbooks did that is no question.
+STATEMENTS = """
+SELECT s.query, s.calls FROM pg_stat_statements s JOIN pg_roles r ON r.oid = s.userid
+WHERE r.rolname LIKE 'rb\\_%' AND (s.query ~* 'pg_(terminate|cancel)_backend'
+   OR s.query !~* '^\\s*(select|with|show|set|begin|commit|rollback|--)')
+ORDER BY 1
+"""
 P95 = 'histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket{service="api"}[30s])))'
 
 
@@ -107,12 +114,44 @@ class Practice:
         )
 
     def run(self, runbook: str, *words: str) -> dict[str, Any]:
-        """Run a runbook with ``--json`` and return what it prints."""
+        """Run a runbook with ``--json`` and return what it prints; without ``--apply`` it must change nothing."""
+        before = None if "--apply" in words else self.effects()
         done = self.command("run", runbook, "--json", "--out", str(self.folder / "outputs"), *words)
         assert done.stdout, done.stderr
+        assert before is None or (before == self.effects()), f"{runbook} changed something, and was not asked to"
         told: dict[str, Any] = json.loads(done.stdout)
         assert told["exit_code"] == done.returncode
         return told
+
+    def effects(self) -> dict[str, list[str]]:
+        """What runs have done to the lab until now: requests to the cluster, SQL, and messages to vendors.
+
+        The lab's own processes act under other names.
+        """
+        audit = self.folder / "kubernetes" / "audit.jsonl"
+        events = [json.loads(line) for line in audit.read_text().splitlines()] if audit.exists() else []
+        requests = [
+            f"{one['verb']} {one['requestURI']}"
+            for one in events
+            if one["user"]["username"].startswith("runbook-")
+            and "dryRun=All" not in one["requestURI"]
+            and "selfsubject" not in one["requestURI"]
+        ]
+        vendors = self.status["slack_url"].removesuffix("/slack")
+        with urllib.request.urlopen(f"{vendors}/lab/inbox", timeout=5) as answer:
+            messages = [str(one.get("vendor")) for one in json.load(answer)]
+        return {"requests": requests, "statements": self._statements(), "messages": messages}
+
+    def _statements(self) -> list[str]:
+        """Statements of the runbooks' roles that change something or end a session; none from a server that is down."""
+        import psycopg
+
+        try:
+            with psycopg.connect(self.status["postgres_url"], connect_timeout=3) as admin:
+                rows = admin.execute(STATEMENTS).fetchall()
+        except psycopg.Error:
+            return []
+        return [f"{calls} times {query}" for query, calls in rows]
 
     def p95(self) -> float | None:
         """The service's p95 latency now, seconds; None when the metrics do not answer."""

@@ -32,7 +32,7 @@ KNOWN_GOOD = "known_good_revisions"
 _SEARCHED = 200
 _MOST_ANSWERS = 100
 #: Seconds over which a rate is taken where the environment says nothing, and what scraping adds.
-_RANGE_SECONDS, _SLACK_SECONDS = 60.0, 30.0
+_RANGE_SECONDS, _SLACK_SECONDS = 60.0, 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,7 @@ class Releases:
         self, run: Run, around: Surroundings, archive: Path, journal: Callable[[str, Mapping[str, Any]], None]
     ) -> None:
         self._run, self._around, self._archive, self._journal = run, around, archive, journal
+        self._out_since: float | None = None
 
     def probe(
         self, plan: Plan | NoPlan, *, approval: str = "", per_second: float = 50.0, before_seconds: float = 10.0
@@ -125,6 +126,7 @@ class Releases:
         """
         if self._run.changed_at is None or not isinstance(plan, Plan):
             return Checks(())
+        self._out_since = time.monotonic()
         image = self._image(plan)
         checks = rolled_out(
             rollout,
@@ -175,7 +177,8 @@ class Releases:
         """The share of failed requests, once the seconds over which it is taken lie after the change, or it is low."""
         endpoint = self._run.environment.endpoints.get("prometheus")
         over_seconds = float(endpoint.settings.get("range_seconds", _RANGE_SECONDS)) if endpoint else 0.0
-        deadline = time.monotonic() + over_seconds + _SLACK_SECONDS
+        # The rollout was over when it was checked; what followed it lies in the rate by now.
+        deadline = (self._out_since or time.monotonic()) + over_seconds + _SLACK_SECONDS
         # The run's window ended before the change: asked again, the question is about the present.
         found = self._run.metrics.error_ratio().again()
         while not errors_low(found).passed and time.monotonic() < deadline:
