@@ -16,6 +16,7 @@ from runbook_lib.cli.output import Json, columns, emit, line
 from runbook_lib.cli.reconcile import reconcile
 
 if TYPE_CHECKING:
+    from runbook_lib import catalog as catalogs
     from runbook_lib.record import archive as archives
     from runbook_lib.record.diff import Difference
     from runbook_lib.record.index import Entry
@@ -142,12 +143,14 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Derive every digest of a record again, offline; exit 7 names each file and event that does not fit."""
+    from runbook_lib.record.anchors import check as against_anchors
     from runbook_lib.record.signature import signature_check
     from runbook_lib.record.verify import verify as check
     from runbook_lib.record.verify import verify_archive
 
     found = archive_of(archive) if not Path(run).is_dir() or archive else None
-    trusted = signature_check(signers or _keys()[1])
+    known = _catalog()
+    trusted = signature_check(signers or (known.allowed_signers if known else None))
     problems, told = [], []
     if run:
         with found.as_stored(run) if found else nullcontext(Path(run)) as folder:
@@ -157,7 +160,9 @@ def verify(
     elif found is not None:
         with found.as_stored() as folder:
             whole = verify_archive(folder, check_signature=trusted)
-        problems, told = [one for each in whole for one in each.problems], [f"{found.root}: {len(whole)} records"]
+            unlike, proven = against_anchors(found.root, folder, known)
+        problems = [*(one for each in whole for one in each.problems), *unlike]
+        told = [f"{found.root}: {len(whole)} records", *proven]
     if as_json:
         emit({"good": not problems, "problems": [str(problem) for problem in problems]})
     else:
@@ -170,11 +175,15 @@ def verify(
 @app.command("recover")
 def recover(archive: Archive = "", as_json: Json = False) -> None:
     """Seal the records of runs that died, and list every action whose outcome is unknown."""
+    from runbook_lib.record.anchors import anchor
     from runbook_lib.record.recover import recover_archive
     from runbook_lib.record.signature import signer
 
-    done = recover_archive(archive_of(archive).root, sign=signer(_keys()[0]))
+    known = _catalog()
+    done = recover_archive(archive_of(archive).root, sign=signer(known.signing_key if known else None))
     failed = [one for one in done if one.problem]
+    for one in [one for one in done if not one.problem][-1:]:
+        anchor(one.path, known)
     if as_json:
         names = ("status", "open_intents", "problem")
         emit({"recovered": [{"path": str(one.path), **{name: getattr(one, name) for name in names}} for one in done]})
@@ -229,15 +238,12 @@ def remove(
     line(f"{len(chosen)} records removed")
 
 
-def _keys() -> tuple[Path | None, Path | None]:
-    """The signing key and the trusted keys of the nearest catalogue, where there is one."""
+def _catalog() -> catalogs.Catalog | None:
+    """The nearest catalogue, where there is one."""
     from runbook_lib import catalog
     from runbook_lib.cli.catalogue import catalog_folder
 
-    if catalog_folder() is None:
-        return None, None
-    known = catalog.load()
-    return known.signing_key, known.allowed_signers
+    return catalog.load() if catalog_folder() is not None else None
 
 
 def _tell(differences: tuple[Difference, ...], as_json: bool, value: dict[str, object] | None = None) -> None:

@@ -19,6 +19,7 @@ from runbook_lib.errors import RunbookError
 from runbook_lib.headless import document, workbook
 from runbook_lib.headless.notebooks import describe
 from runbook_lib.headless.session import NOTEBOOK
+from runbook_lib.record.anchors import anchor
 from runbook_lib.record.folder import PARTIAL, RecordFolder, local_archive
 from runbook_lib.record.record import Record
 from runbook_lib.record.settled import settled
@@ -101,7 +102,7 @@ def archive_saved(path: Path, notebook: Path, *, last: bool = False) -> Path | N
             return None
         record = Record.read(path)
         sign = signer(known.signing_key)
-        return folder.seal(settled(record), record.verdict, actor=ACTOR, sign=sign)
+        return anchor(folder.seal(settled(record), record.verdict, actor=ACTOR, sign=sign), known)
     finally:
         with suppress(RunbookError, OSError):
             folder.release()

@@ -19,6 +19,7 @@ from runbook_lib.headless.notebooks import describe
 from runbook_lib.headless.parameters import Parameters, Value
 from runbook_lib.headless.stop import StopRequest
 from runbook_lib.model import Window
+from runbook_lib.record.anchors import anchor
 from runbook_lib.record.folder import RecordFolder, new_run_id
 from runbook_lib.record.genesis import genesis
 from runbook_lib.record.record import Record
@@ -213,6 +214,8 @@ class Session:
                 document.replace(self.request.out, document.content(self._notebook))
             except OSError as error:
                 raise RecordError(f"{self.request.out}: cannot be written: {error.strerror}") from error
+        if self.request.catalog is not None and self.request.replay is None:
+            anchor(path, catalog.load(self.request.catalog))
         return RunResult(self.record.run_id, judged.status, judged.verdict, judged.exit_code, judged.reason, path)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -249,9 +248,8 @@ def _bucket(url: str) -> Bucket:
 
 
 def _records() -> Mapping[str, str]:
-    named = os.environ.get("RUNBOOK_CATALOG", "")
     try:
-        return catalog.load(Path(named) if named else None).records
+        return catalog.load().records
     except CatalogError:
         return {}
 

@@ -15,6 +15,7 @@ from runbook_lib.catalog import Catalog
 from runbook_lib.errors import RecordError
 from runbook_lib.model import Endpoint, Environment, Evidence, Gap, Outcome, OutcomeStatus, Plan, Service, Window
 from runbook_lib.model.times import parse_rfc3339
+from runbook_lib.record.anchors import anchor
 from runbook_lib.record.folder import RecordFolder, new_run_id
 from runbook_lib.record.genesis import genesis
 from runbook_lib.record.record import Record
@@ -199,6 +200,7 @@ def seal(opened: Opened, verdict: str, known: Catalog) -> Path:
         RecordError: it cannot be sealed.
     """
     told = Record.read(opened.record.path)
-    return opened.record.seal(
+    path = opened.record.seal(
         settled(told), verdict, reason=told.stopped or "", actor="kernel", sign=signer(known.signing_key)
     )
+    return anchor(path, known)
