@@ -30,6 +30,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "doctor": ("doctor", "Every system and permission, each line with its fix."),
     "lab": ("lab", "The embedded incident lab: up, down, status, fault, heal, faults."),
     "demo": ("demo", "Start the lab, break it, and run the high-latency runbook on it."),
+    "gameday": ("gameday", "Every runbook against every scenario of the lab, scored."),
+    "service": ("service", "Services of the catalogue: add one from its deployment."),
     "init": ("init", "Make a folder for your own runbooks and services."),
 }
 
