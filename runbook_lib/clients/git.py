@@ -34,16 +34,18 @@ class Branch:
 
     def __init__(self, repository: Path, name: str) -> None:
         self.repository, self.reference = repository, f"refs/heads/{name}"
+        self._far = f"refs/remotes/{_REMOTE}/{name}"
 
     def read(self, file: str) -> bytes:
-        """A file of the newest commit; nothing when the branch or the file is not there.
+        """A file of the newest commit that is known here; nothing when the branch or the file is not there.
 
         Raises:
             SourceUnreachableError: there is no repository.
         """
-        if not self._head():
+        head = self._head()
+        if not head:
             return b""
-        found = self._git("show", f"{self.reference}:{file}", needed=False)
+        found = self._git("show", f"{head}:{file}", needed=False)
         return found.output.encode() if not found.code else b""
 
     def write(self, file: str, content: str, message: str) -> str:
@@ -63,22 +65,41 @@ class Branch:
         blob = self._git("hash-object", "-w", "--stdin", text=content).output.strip()
         tree = self._git("mktree", text=f"100644 blob {blob}\t{file}\n").output.strip()
         for _ in range(_TRIES):
-            head = self._head()
+            local, head = self._commit(self.reference), self._head()
             parent = ["-p", head] if head else []
             commit = self._git("commit-tree", tree, *parent, text=message).output.strip()
-            if not self._git("update-ref", self.reference, commit, head or _NONE, needed=False).code:
+            if not self._git("update-ref", self.reference, commit, local or _NONE, needed=False).code:
                 self._push()
                 return commit
         raise self._failed("others commit to the branch all the time")
 
+    def fetch(self) -> None:
+        """Learn what others committed, where there is a remote; one that has no such branch yet is fine.
+
+        Raises:
+            SourceUnreachableError: there is no repository.
+        """
+        if self._has_remote():
+            spec = f"+{self.reference}:{self._far}"
+            self._git("fetch", "--quiet", "--no-tags", _REMOTE, spec, needed=False, seconds=_PUSH_SECONDS)
+
+    def _has_remote(self) -> bool:
+        return _REMOTE in self._git("remote").output.split()
+
     def _push(self) -> None:
-        if _REMOTE in self._git("remote").output.split():
+        if self._has_remote():
             # Without force: a branch that somebody rewrote is an alarm, not an obstacle.
             self._git("push", "--quiet", _REMOTE, f"{self.reference}:{self.reference}", seconds=_PUSH_SECONDS)
 
     def _head(self) -> str:
+        """The newest commit: the remote's when ours is behind it, as in a fresh clone."""
         self._git("rev-parse", "--git-dir")
-        return self._git("rev-parse", "--verify", "--quiet", self.reference, needed=False).output.strip()
+        local, far = self._commit(self.reference), self._commit(self._far)
+        behind = far and (not local or not self._git("merge-base", "--is-ancestor", local, far, needed=False).code)
+        return far if behind else local
+
+    def _commit(self, reference: str) -> str:
+        return self._git("rev-parse", "--verify", "--quiet", reference, needed=False).output.strip()
 
     def _git(self, *words: str, text: str = "", needed: bool = True, seconds: float = _SECONDS) -> Finished:
         argv = ["git", "-C", str(self.repository), *words]

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from runbook_lib.catalog import Catalog
-from runbook_lib.errors import CatalogError, RecordError, RunbookError
+from runbook_lib.errors import CatalogError, RecordError, RunbookError, SourceError
 from runbook_lib.model.canonical import canonical
 from runbook_lib.model.times import rfc3339, utc_now
 from runbook_lib.record._disk import DISK
-from runbook_lib.record.chain import CHAIN, Link, read_chain
+from runbook_lib.record.chain import CHAIN, REMOTE, Link, links_of, read_chain
 from runbook_lib.record.record import Record
 from runbook_lib.record.verify import Problem
 
@@ -43,13 +43,14 @@ def anchor(record: Path, known: Catalog | None) -> Path:
     """
     archive = record.parents[3]
     try:
-        links = read_chain(archive) if known is not None and known.anchors else ()
-    except RecordError as error:
+        content = _chain(archive) if known is not None and known.anchors else b""
+        links = links_of(content, str(archive / CHAIN))
+    except (RecordError, SourceError) as error:
         _LOG.warning("%s; nothing was anchored", error)
         return record
     if known is None or not links:
         return record
-    head = _Head(known, archive, record, links[-1])
+    head = _Head(known, archive, record, content, links[-1])
     for kind, put in (("git", _git), ("rfc3161", _rfc3161), ("slack", _slack)):
         if kind in known.anchors:
             entry = head.entry(kind)
@@ -96,12 +97,14 @@ class _Head:
         known: the catalogue.
         archive: the archive.
         record: the record that was sealed last.
-        link: the last line of the chain.
+        content: the whole chain.
+        link: its last line.
     """
 
     known: Catalog
     archive: Path
     record: Path
+    content: bytes
     link: Link
 
     def entry(self, kind: str) -> dict[str, Any]:
@@ -116,12 +119,22 @@ def _git(head: _Head) -> None:
     link = head.link
     text = f"Anchor {head.archive.name} at line {link.number}: {link.hash}\n\nSealed: {link.run_id}\n"
     branch = Branch(_path(head.known, "git"), BRANCH)
-    content = (head.archive / CHAIN).read_bytes()
-    if not content.startswith(anchored := branch.read(CHAIN)):
+    branch.fetch()
+    anchored = branch.read(CHAIN)
+    if not head.content.startswith(anchored):
         raise RecordError(
             f"{branch.repository}: the anchored chain ({len(anchored)} bytes) is no beginning of this one"
         )
-    branch.write(CHAIN, content.decode(), text)
+    branch.write(CHAIN, head.content.decode(), text)
+
+
+def _chain(archive: Path) -> bytes:
+    """The chain as it is now; a bucket's may have grown since this machine saw it."""
+    if (archive / REMOTE).is_file():
+        from runbook_lib.record.remote import Remote
+
+        return Remote(archive).chain()[0]
+    return (archive / CHAIN).read_bytes() if (archive / CHAIN).is_file() else b""
 
 
 def _rfc3161(head: _Head) -> None:

@@ -158,6 +158,22 @@ def test_an_anchor_that_fails_costs_no_record(
     assert (archive / CHAIN).read_text().strip() == git(tmp_path / "remote.git", "show", f"{BRANCH}:{CHAIN}")
 
 
+def test_a_fresh_clone_knows_the_anchors(start: Start, archive: Path, checkout: Path, tmp_path: Path) -> None:
+    """A clone without the branch, as CI has it, verifies against the remote's and goes on from there."""
+    sealed(start, known(tmp_path, 'git = "checkout"'))
+    git(tmp_path, "clone", "--quiet", str(tmp_path / "remote.git"), str(tmp_path / "fresh"))
+    fresh = known(tmp_path, 'git = "fresh"')
+    problems, proven = check(archive, archive, fresh)
+    assert ([], True) == (problems, proven[0].startswith("1 lines"))
+    sealed(start, fresh)
+    assert "2" == git(tmp_path / "remote.git", "rev-list", "--count", BRANCH)
+    # The first clone is behind now, and catches up.
+    sealed(start, known(tmp_path, 'git = "checkout"'))
+    assert "3" == git(tmp_path / "remote.git", "rev-list", "--count", BRANCH)
+    entries = [json.loads(line) for line in (archive / FOLDER / LOG).read_bytes().splitlines()]
+    assert [""] * 3 == [entry["error"] for entry in entries]
+
+
 AUTHORITY = """[tsa]
 default_tsa = one
 [one]
