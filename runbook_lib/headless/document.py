@@ -47,8 +47,14 @@ class Document:
 
 
 def content(notebook: Mapping[str, Any]) -> bytes:
-    """The bytes of a notebook file."""
-    return (json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=False) + "\n").encode()
+    """The bytes of a notebook file, one cell a line: with an indent, Python's encoder takes ten times as long."""
+    cells = ",\n".join(_text(cell) for cell in notebook["cells"])
+    members = (f"{_text(key)}: " + (f"[\n{cells}\n]" if key == "cells" else _text(notebook[key])) for key in notebook)
+    return ("{" + ",\n".join(members) + "}\n").encode()
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def replace(path: Path, data: bytes) -> None:

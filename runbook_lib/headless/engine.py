@@ -60,11 +60,15 @@ class RunbookEngine(Engine):  # type: ignore[misc]
         """
         if run is not None:
             _execute(nb, run)
-            return nb
+            return _errors_alone(nb)
         _write_whole(output_path)
         with StopRequest() as stop, session.Session(_request(nb, kernel_name, options), stop) as begun:
             ending = _execute(nb, begun)
             result = begun.finish()
+        for cell in nb["cells"]:
+            # Papermill reads outputs by attribute.
+            if cell["cell_type"] == "code":
+                cell["outputs"] = [_node(output) for output in cell["outputs"]]
         nb["metadata"]["papermill"]["record"] = str(result.record)
         if output_path:
             papermill_io.write(document.content(nb).decode(), output_path)
@@ -81,14 +85,21 @@ def _execute(nb: Any, run: session.Session) -> Ending:
             cell["outputs"], cell["execution_count"] = [], None
     facts |= {"start_time": began.isoformat(), "end_time": None, "exception": None, "run_id": run.record.run_id}
     ending = run.run(nb)
-    for cell in nb["cells"]:
-        # Papermill reads outputs by attribute.
-        if cell["cell_type"] == "code":
-            cell["outputs"] = [_node(output) for output in cell["outputs"]]
     ended = datetime.now(UTC)
     facts |= {"end_time": ended.isoformat(), "duration": (ended - began).total_seconds()}
     facts["exception"] = ending.status is not Status.SUCCEEDED
     return ending
+
+
+def _errors_alone(nb: Any) -> Any:
+    """A copy for papermill, which looks for errors in it and then makes text of it twice, for no file."""
+    cells = [
+        {**cell, "outputs": [output for output in cell["outputs"] if output["output_type"] == "error"]}
+        if cell["cell_type"] == "code"
+        else cell
+        for cell in nb["cells"]
+    ]
+    return from_dict({**nb, "cells": cells})  # type: ignore[no-untyped-call]
 
 
 def _node(output: dict[str, Any]) -> Any:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from json.encoder import encode_basestring
 from typing import Any
 
 
@@ -33,8 +33,10 @@ def digest_bytes(content: bytes) -> str:
 
 
 def _text(value: Any) -> str:
-    if value is None or isinstance(value, bool | str):
-        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str):
+        return encode_basestring(value)
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, int):
         if abs(value) > 2**53:
             raise ValueError(f"{value} is beyond the integers that JSON readers keep exact (2**53); write it as text")
@@ -45,7 +47,7 @@ def _text(value: Any) -> str:
         if not all(isinstance(key, str) for key in value):
             raise ValueError("a JSON object has text keys only")
         pairs = sorted(value.items(), key=lambda pair: pair[0].encode("utf-16-be"))
-        return "{" + ",".join(f"{json.dumps(key, ensure_ascii=False)}:{_text(item)}" for key, item in pairs) + "}"
+        return "{" + ",".join(f"{encode_basestring(key)}:{_text(item)}" for key, item in pairs) + "}"
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         return "[" + ",".join(_text(item) for item in value) + "]"
     raise ValueError(f"{type(value).__name__} has no JSON form")

@@ -7,14 +7,14 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 from runbook_lib.errors import SecretError
-from runbook_lib.secrets._patterns import CALL, HARMLESS, KEYWORD, MASK, OPEN_KEY, RULES, SHAPES, in_lower_case
+from runbook_lib.secrets._patterns import CALL, HARMLESS, KEYWORD, MASK, MOMENTS, OPEN_KEY, RULES, SHAPES, in_lower_case
 
 #: Shorter values would redact ordinary words; a secret this short protects nothing.
 MIN_SECRET_LENGTH = 6
@@ -169,8 +169,15 @@ class Redactor:
         if isinstance(value, Mapping):
             return {self.text(str(key)): self._member(str(key), item) for key, item in value.items()}
         if isinstance(value, list | tuple):
-            return [self.data(item) for item in value]
+            return list(value) if self._moments(value) else [self.data(item) for item in value]
         return value
+
+    def _moments(self, values: Sequence[Any]) -> bool:
+        """Whether there are only moments, and no known secret is among them."""
+        if len(values) < 2 or not all(type(value) is str for value in values):
+            return False
+        joined = "\n".join(values)
+        return MOMENTS.fullmatch(joined) is not None and not any(form in joined for form in self._forms)
 
     def _member(self, key: str, value: Any) -> Any:
         if isinstance(value, str) and value and _SECRET_KEY.search(key) and not HARMLESS.match(value):

@@ -204,6 +204,10 @@ HARMLESS = re.compile(
     r"|changed|rotated|expired|invalid|see|raise|return|await)[\"']?\s*$)"
     r"|\\?[\"']{2})"
 )
+# A moment as RFC 3339 or ISO 8601 writes it, which no rule above fits.
+_MOMENT = r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)?"
+#: Moments, one a line: a chart holds a hundred thousand of them.
+MOMENTS = re.compile(rf"(?:{_MOMENT}\n)*+{_MOMENT}", re.ASCII)
 # A private key whose end has not come.
 OPEN_KEY = re.compile(r"-----BEGIN [A-Z ]{0,32}PRIVATE KEY(?: BLOCK)?-----(?:(?!-----END ).)*\Z", re.DOTALL)
 # A call or a look-up in code: only where code puts spaces around what it assigns.
