@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from runbook_lib.model.service import KNOWN_BY, Freeze
 from runbook_lib.secrets import SecretRef, secret_reason
 
 FILE_NAME = "runbook.toml"
+#: Environment variable that names the catalogue to use.
+VARIABLE = "RUNBOOK_CATALOG"
 
 _SERVICE: Mapping[str, type] = {
     "description": str,
@@ -172,11 +175,15 @@ class Catalog:
 
 
 def find(start: Path | None = None) -> Path:
-    """The nearest ``runbook.toml``, in ``start`` (default: the current folder) or above it.
+    """The nearest ``runbook.toml``, in ``start`` or above it; without ``start`` the one that ``RUNBOOK_CATALOG`` names,
+    else the nearest to the current folder.
 
     Raises:
         CatalogError: there is none.
     """
+    named = os.environ.get(VARIABLE, "")
+    if named and start is None:
+        return Path(named)
     here = (start or Path()).resolve()
     for folder in (here, *here.parents):
         if (folder / FILE_NAME).is_file():

@@ -70,8 +70,7 @@ def approve(
 def _environment(plan: Plan) -> Environment:
     from runbook_lib import catalog
 
-    named = os.environ.get("RUNBOOK_CATALOG", "")
-    return catalog.load(Path(named) if named else None).environment(plan.environment)
+    return catalog.load().environment(plan.environment)
 
 
 def _signer(environment: Environment, plan: Plan, key: Path | None) -> dict[str, Any]:

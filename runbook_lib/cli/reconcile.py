@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,9 +23,8 @@ def reconcile(
     from runbook_lib.record.record import Record
     from runbook_lib.run.reconcile import reconcile as close
 
-    found, named = archive_of(archive), os.environ.get("RUNBOOK_CATALOG", "")
-    known = catalog.load(Path(named) if named else None)
-    done = close(Record.read(found.find(run)), found.root, known, claim=outcome, because=because)
+    found = archive_of(archive)
+    done = close(Record.read(found.find(run)), found.root, catalog.load(), claim=outcome, because=because)
     if as_json:
         emit({"record": str(done.path), "closed": done.closed, "outcomes": [one.to_json() for one in done.outcomes]})
     else:

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -147,6 +148,13 @@ def test_bad_orders_are_refused(pod: Pod, body: str) -> None:
     assert 400 == pod.client.post("/api/v1/orders", content=body).status_code
 
 
+def test_probes_are_no_requests(pod: Pod) -> None:
+    """What the node and the metrics store ask of a pod is not counted with what users ask for."""
+    pod.get("/health")
+    assert 'route="/health"' not in pod.get("/metrics").text
+    assert 'route="/metrics"' not in pod.get("/metrics").text
+
+
 def test_requests_are_counted_by_route(pod: Pod) -> None:
     """Ids never become label values and every request is in a bucket."""
     labels = {"route": "/api/v1/orders/{order_id}", "method": "GET", "code": "200"}
@@ -160,7 +168,6 @@ def test_requests_are_counted_by_route(pod: Pod) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "http_requests_in_flight",
         "db_pool_connections",
         "db_pool_max_connections",
         "db_pool_wait_seconds_bucket",
@@ -210,6 +217,21 @@ def test_slow_dependency_slows_quotes_only(pod: Pod, payments: str) -> None:
 
     assert quote.elapsed.total_seconds() > 0.4
     assert status.elapsed.total_seconds() < 0.4
+
+
+def test_requests_in_flight_are_those_of_users(pod: Pod, payments: str) -> None:
+    """A request that waits for the dependency is in flight; the scrape that tells so is not."""
+    httpx.put(f"{payments}/admin/delay", json={"seconds": 1.0}).raise_for_status()
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            quote = pool.submit(httpx.get, f"http://127.0.0.1:{pod.port}/api/v1/quote?amount_cents=1", timeout=10)
+            seen = [pod.metric("http_requests_in_flight")]
+            while not quote.done():
+                seen.append(pod.metric("http_requests_in_flight"))
+    finally:
+        httpx.put(f"{payments}/admin/delay", json={"seconds": 0.005}).raise_for_status()
+
+    assert (1, 0) == (max(seen), pod.metric("http_requests_in_flight"))
 
 
 @pytest.mark.parametrize("body", ["no", "[1]", '{"second": 1}', '{"seconds": -1}', '{"seconds": "1"}'])

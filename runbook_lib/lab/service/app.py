@@ -28,6 +28,8 @@ from runbook_lib.lab.service.telemetry import CONTENT_TYPE, Telemetry
 
 LOG = logging.getLogger("api")
 PRODUCTS_TTL_SECONDS = 30
+#: What probes and scrapers ask for is no user's request: a pod that is not ready yet says so without an error.
+UNMEASURED = frozenset({"/health", "/metrics"})
 Answer = tuple[int, Any]
 Work = Callable[[Request, bytes], Answer]
 
@@ -188,7 +190,7 @@ class Measured:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection event of the server."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] in UNMEASURED:
             await self._app(scope, receive, send)
             return
         code = 500
