@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: venv demo test check lab notebooks bench clean
+.PHONY: venv demo test test-cluster check lab notebooks bench clean
 
 venv: $(STAMP)
 
@@ -20,6 +20,11 @@ demo: $(STAMP)   ## the main job, from nothing: start the lab, break it, find th
 
 test: $(STAMP) check   ## every test that can run on this machine
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
+
+# Only a file named on the command line counts: the one of the environment may be production.
+test-cluster: $(STAMP)   ## what speaks to a cluster, on a real one for tests: make test-cluster KUBECONFIG=FILE
+	$(if $(filter command line,$(origin KUBECONFIG)),,$(error name a cluster for tests: make test-cluster KUBECONFIG=FILE))
+	$(BIN)/python -m tests.cluster $(KUBECONFIG)
 
 check: $(STAMP)   ## style, types, import contract
 	$(BIN)/ruff format --check .

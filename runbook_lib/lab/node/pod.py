@@ -245,7 +245,8 @@ class PodRunner:
             "phase": phase,
             "hostIP": "127.0.0.1",
             "podIP": self.ip,
-            "podIPs": [{"ip": self.ip}],
+            # The list is merged by address: one of an agent before this one would stay, and a pod may have only one.
+            "podIPs": [{"$patch": "replace"}, {"ip": self.ip}],
             "startTime": self.started,
             "conditions": [dict(condition) for condition in self._conditions.values()],
             "containerStatuses": statuses,

@@ -1,0 +1,1 @@
+"""The contract with a real API server: ``make test-cluster KUBECONFIG=FILE``."""
