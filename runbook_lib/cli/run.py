@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runbook_lib.cli.output import Json, emit, line, log
+from runbook_lib.cli.output import Json, emit, line
+from runbook_lib.cli.terminal import Steps, progress, say
 
 if TYPE_CHECKING:
     from runbook_lib.headless.session import RunResult
+
+__all__ = ["app", "progress", "run", "summary"]
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -47,6 +50,7 @@ def run(
     from runbook_lib.headless.parameters import assignments, from_file
     from runbook_lib.headless.runner import execute
 
+    steps = progress(as_json)
     result = execute(
         notebooks.find(name, catalog_folder()),
         {**(from_file(file) if file else {}), **assignments(parameter or [])},
@@ -54,7 +58,8 @@ def run(
         archive=archive,
         apply=apply,
         approval=approval,
-        progress=progress(as_json),
+        progress=steps,
+        begun=steps.begun if isinstance(steps, Steps) else None,
     )
     if as_json:
         emit(result.to_json())
@@ -63,35 +68,26 @@ def run(
     sys.exit(result.exit_code)
 
 
-def progress(quiet: bool) -> Any:
-    """Tells each step on stderr when it ends; on a terminal also which one runs."""
-
-    def told(cell: str, status: str) -> None:
-        if status != "running":
-            log(f"  {_SIGNS.get(status, '?')} {cell}" + ("" if status == "ok" else f": {status.replace('_', ' ')}"))
-
-    return (lambda _cell, _status: None) if quiet else told
-
-
-_SIGNS = {"ok": "✓", "error": "✕", "not_run": "·"}
-
-
 def summary(result: RunResult) -> None:
     """Print what a person must know, most important first."""
     told = result.to_json()
     held = told["verification"] is not None and told["verification"]["status"] == "held"
     fixed = ", then fixed: the objective holds again" if held else ""
-    line(f"{told['verdict'].upper()}{fixed}  ({told['runbook']} of {told['service']} in {told['environment']})")
+    say(
+        told["verdict"].upper(),
+        told["verdict"],
+        f"{fixed}  ({told['runbook']} of {told['service']} in {told['environment']})",
+    )
     for finding in told["findings"]:
-        line(f"  {finding['severity']:8} {finding['cause']}: {finding['title']}")
+        say(f"  {finding['severity']:8}", finding["severity"], f" {finding['cause']}: {finding['title']}")
     for note in told["context"]:
         line(f"  note     {note['title']}")
     for gap in told["gaps"]:
-        line(f"  no data  {gap['source']}.{gap['name']}: {gap['reason']}")
+        say("  no data ", "unknown", f" {gap['source']}.{gap['name']}: {gap['reason']}")
     for plan in told["plans"]:
         line(f"  plan     {plan['effect']}\n           {plan['command']}\n           way back: {plan['way_back']}")
     for outcome in told["outcomes"]:
-        line(f"  {outcome['outcome']:8} {outcome['reason']}")
+        say(f"  {outcome['outcome']:8}", outcome["outcome"], f" {outcome['reason']}")
     if told["verification"]:
         line(f"  verified {told['verification']['status'].replace('_', ' ')}: {told['verification']['sentence']}")
     waiting = {plan["digest"] for plan in told["plans"]} - {outcome["plan"] for outcome in told["outcomes"]}

@@ -35,6 +35,7 @@ def execute(
     limits: Limits | None = None,
     watch_parent: bool = True,
     progress: Progress = lambda _cell, _status: None,
+    begun: Callable[[Path], None] | None = None,
 ) -> RunResult:
     """Run a notebook to its end and seal the record of it.
 
@@ -56,6 +57,7 @@ def execute(
         limits: deadlines.
         watch_parent: end when the process that started this one is gone.
         progress: told the id of a cell and its status, ``running`` first.
+        begun: told the folder of the record before the first cell runs.
 
     Raises:
         UsageError: notebook, parameters, service, environment, kernel or paths are wrong; nothing was started and no
@@ -87,10 +89,12 @@ def execute(
         out=out,
         progress=progress,
     )
-    with StopRequest(watch_parent=watch_parent) as stop, Session(request, stop) as begun:
+    with StopRequest(watch_parent=watch_parent) as stop, Session(request, stop) as session:
+        if begun is not None:
+            begun(session.record.path)
         # The kernel boots while the executor is imported.
-        _drive(notebook, declared, values, begun)
-        return begun.finish()
+        _drive(notebook, declared, values, session)
+        return session.finish()
 
 
 def prepare() -> None:
