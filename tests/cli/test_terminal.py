@@ -54,7 +54,7 @@ def test_on_a_terminal_the_running_step_is_shown_and_taken_back() -> None:
 
 
 def test_repeated_question_becomes_a_sparkline(tmp_path: Path) -> None:
-    """The first answer is told in words, further ones of the same question as bars; other cells' answers are not told."""
+    """The first answer is told in words, further ones as bars; those of other cells are not told."""
     record = RecordFolder.create(tmp_path, "run-1", genesis={"runbook": "x"})
     now = utc_now()
     line = Series({}, array("d", [now.timestamp() - 2, now.timestamp() - 1]), array("d", [0.1, 0.4]))
