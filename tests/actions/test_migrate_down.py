@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runbook_lib.actions import migrate_down
+from runbook_lib.actions import migrate_down, scale
 from runbook_lib.actions.propose import bind
 from runbook_lib.errors import ActionRejectedError, UnknownNameError
 from runbook_lib.model import Endpoint, Environment, Evidence, Gap, NoPlan, Plan, Service, Table
@@ -18,6 +18,7 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SCHEMA = {"v1": ["1", "2", "3"], "v2": ["2", "3"], "v3": ["3"], "v4": ["4"]}
 SERVICE = Service("api", "", "", {}, {}, {}, (), {}, (), {}, {"container": "api", "schema": SCHEMA})
 PROD = Environment("prod", "", (), {}, {"postgres": Endpoint("postgres", {}, {})})
+IMAGES = {"api": "acme/api:v4"}
 SQL = "ALTER TABLE orders DROP COLUMN note;\nUPDATE alembic_version SET version_num='3';"
 
 
@@ -62,7 +63,23 @@ class World:
     def deployment(self) -> Evidence:
         meta = {"uid": "u-1", "name": "api", "namespace": "production"}
         return evidence("deployment", {"metadata": meta, "spec": {"replicas": self.wanted},
-                                       "status": {"replicas": self.pods}, "images": {}})  # fmt: skip
+                                       "status": {"replicas": self.pods}, "images": IMAGES})  # fmt: skip
+
+    def horizontal_autoscaler(self) -> Gap:
+        return replace(silent("autoscaler"), kind="empty")
+
+    def can(self, verb: str, **what: str) -> Evidence:
+        return evidence("can", {"allowed": True})
+
+    def scale(self, **values: Any) -> None:
+        """A dry run that the server would accept."""
+
+    def prepares(self) -> Evidence:
+        return evidence("prepares", Table(("query", "status", "problem", "first_seen"), ()))
+
+    @property
+    def workload(self) -> Any:
+        return self.service.workload
 
     def activity(self) -> Evidence:
         rows = tuple((n, "app") for n in range(self.sessions))
@@ -196,3 +213,13 @@ def test_plan_is_void_when_the_world_moves(change: dict[str, Any]) -> None:
     assert isinstance(plan, Plan)
     again = bind(plan, moved).observe(plan)  # type: ignore[arg-type]
     assert not isinstance(again, Plan) or again.digest != plan.digest
+
+
+@pytest.mark.parametrize(("newest", "passes"), [("4", True), ("3", False)], ids=["fits", "does-not"])
+def test_starting_again_needs_a_schema_that_fits(newest: str, passes: bool) -> None:
+    """From no pods nobody scales up until the release of the deployment's image runs on the schema."""
+    world = World(newest_=newest)
+    plan = scale(world, replicas=3, usual=3, service="api", environment="prod")  # type: ignore[arg-type]
+    assert isinstance(plan, Plan)
+    (found,) = [one for one in bind(plan, world).guards(plan, PROD) if "schema" in one.name]  # type: ignore[arg-type]
+    assert passes is found.passed, found.reason
