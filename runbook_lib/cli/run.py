@@ -41,11 +41,13 @@ def run(
     environment: Annotated[str, typer.Option("--environment", "-e", help="Where to run.")] = "",
     apply: Annotated[bool, typer.Option("--apply", help="Apply an approved plan; without it nothing changes.")] = False,
     approval: Annotated[str, typer.Option("--approval", help="File written by: runbook approve")] = "",
+    resume: Annotated[str, typer.Option("--resume", help="Go on from this run; its changes are not sent again.")] = "",
     archive: Annotated[str, typer.Option("--out", help="Archive; default: outputs beside runbook.toml.")] = "",
     as_json: Json = False,
 ) -> None:
     """Run a runbook headlessly and archive the record. The exit code tells how it ended."""
     from runbook_lib.cli.catalogue import catalog_folder
+    from runbook_lib.cli.records import archive_of
     from runbook_lib.headless import notebooks
     from runbook_lib.headless.parameters import assignments, from_file
     from runbook_lib.headless.runner import execute
@@ -58,6 +60,7 @@ def run(
         archive=archive,
         apply=apply,
         approval=approval,
+        resume=archive_of(archive).find(resume) if resume else None,
         progress=steps,
         begun=steps.begun if isinstance(steps, Steps) else None,
     )

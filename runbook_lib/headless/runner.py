@@ -15,6 +15,8 @@ from runbook_lib.headless.lean import without_grammar
 from runbook_lib.headless.parameters import Parameters, Value
 from runbook_lib.headless.session import Request, RunResult, Session, find_catalog
 from runbook_lib.headless.stop import StopRequest
+from runbook_lib.record.record import Record
+from runbook_lib.record.recover import is_alive
 
 Progress = Callable[[str, str], None]
 
@@ -29,6 +31,7 @@ def execute(
     apply: bool = False,
     approval: str = "",
     replay: Path | None = None,
+    resume: Path | None = None,
     alert: Mapping[str, Any] | None = None,
     out: Path | None = None,
     kernel_name: str = NATIVE,
@@ -51,6 +54,8 @@ def execute(
         apply: whether approved plans may be applied.
         approval: path of an approval; also the parameter of that name when the runbook has one.
         replay: folder of a record to answer from; None to ask the systems themselves.
+        resume: folder of a run of the same runbook to go on from: its parameters hold where none is given, and what it
+            changed is looked at and never sent again.
         alert: ``{name, fired_at}`` of the alert that started the run.
         out: a file that must not exist yet, for a copy of the filled notebook.
         kernel_name: name of the kernel; ``python3`` is this Python.
@@ -66,7 +71,9 @@ def execute(
     """
     notebook = notebook.resolve()
     declared = Parameters.read(notebook)
-    values = declared.check(_given(declared, parameters or {}, environment, approval))
+    known = {item.name for item in declared.items}
+    kept = _resumed(notebook, resume, known) if resume else {}
+    values = declared.check({**kept, **_given(known, declared.where, parameters or {}, environment, approval)})
     found = catalog or find_catalog(notebook)
     _known(found, values, offline=replay is not None)
     if out is not None and (out.exists() or not out.parent.is_dir()):
@@ -83,6 +90,7 @@ def execute(
         apply=apply,
         approval=str(Path(approval).resolve()) if approval else "",
         replay=replay.resolve() if replay else None,
+        resume=resume.resolve() if resume else None,
         alert=alert,
         kernel_name=kernel_name,
         limits=limits or Limits(),
@@ -103,15 +111,25 @@ def prepare() -> None:
         importlib.import_module(name)
 
 
-def _given(declared: Parameters, given: Mapping[str, Any], environment: str, approval: str) -> dict[str, Any]:
-    known = {item.name for item in declared.items}
+def _resumed(notebook: Path, folder: Path, known: set[str]) -> dict[str, Any]:
+    """The parameters of a run that is to be resumed, once it is sure that it may be."""
+    record = Record.read(folder)
+    if not record.sealed and is_alive(folder):
+        raise UsageError(f"{record.run_id} still goes on; a run is resumed when it has ended")
+    if record.run.get("runbook") != notebook.stem:
+        raise UsageError(f"{record.run_id} is a run of {record.run.get('runbook')}, not of {notebook.stem}")
+    kept = dict(record.run.get("parameters") or {})
+    return {name: value for name, value in kept.items() if name in known - {"approval"}}
+
+
+def _given(known: set[str], where: str, given: Mapping[str, Any], environment: str, approval: str) -> dict[str, Any]:
     merged = dict(given)
     for name, value in (("environment", environment), ("approval", approval)):
         if value and name in known:
             if merged.setdefault(name, value) != value:
                 raise ParameterError(f"{name} is given twice: {merged[name]!r} and {value!r}")
         elif value and name == "environment":
-            raise ParameterError(f"{declared.where} has no parameter 'environment'")
+            raise ParameterError(f"{where} has no parameter 'environment'")
     return merged
 
 

@@ -58,6 +58,7 @@ class Request:
         apply: whether approved plans may be applied.
         approval: path of an approval; empty when there is none.
         replay: folder of a record to answer from; None to ask the systems themselves.
+        resume: folder of the run that this one goes on from; None to begin from nothing.
         alert: ``{name, fired_at}`` of the alert that started the run.
         kernel_name: name of the kernel.
         limits: deadlines.
@@ -74,6 +75,7 @@ class Request:
     apply: bool = False
     approval: str = ""
     replay: Path | None = None
+    resume: Path | None = None
     alert: Mapping[str, Any] | None = None
     kernel_name: str = kernel.NATIVE
     limits: Limits = field(default_factory=Limits)
@@ -155,6 +157,7 @@ class Session:
             "RUNBOOK_ENVIRONMENT": request.environment,
             "RUNBOOK_ARCHIVE": archive,
             "RUNBOOK_REPLAY": str(request.replay or ""),
+            "RUNBOOK_RESUME": str(request.resume or ""),
             "RUNBOOK_PRELOAD": ",".join(_preload(request)),
         }
 
@@ -296,6 +299,9 @@ def _genesis(request: Request, archive: str) -> dict[str, Any]:
         facts |= {"owner": service.owner, "contacts": service.contacts, "links": _links(service, request.values)}
         latency = _latency(service)
         facts |= {"objective": latency} if latency else {}
+    if request.resume:
+        earlier = Record.read(request.resume)
+        facts["about"] = {"run_id": earlier.run_id, "head": earlier.events[-1].hash}
     if request.alert:
         facts["alert"] = dict(request.alert)
     return genesis(runbook=request.runbook, archive=archive, notebook=request.notebook, **facts)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from runbook_lib import actions, analysis, catalog
 from runbook_lib.errors import ParameterError, RecordError
@@ -30,7 +30,7 @@ from runbook_lib.model import (
     Verification,
     Window,
 )
-from runbook_lib.run import opening
+from runbook_lib.run import opening, resume
 from runbook_lib.run.ask import Decision, Question
 from runbook_lib.run.attach import Surroundings, current_cell, surroundings
 from runbook_lib.run.checked import findings_of
@@ -40,25 +40,8 @@ from runbook_lib.run.header import Closing, greeting, next_step
 from runbook_lib.run.preflight import preflight
 from runbook_lib.run.releases import Releases
 from runbook_lib.run.stop import stop_early
-from runbook_lib.run.systems import CLIENTS, Systems
+from runbook_lib.run.systems import Clients, Systems
 from runbook_lib.run.verify import verify
-
-if TYPE_CHECKING:
-    from runbook_lib.clients.backups import BackupsClient
-    from runbook_lib.clients.datadog import DatadogClient
-    from runbook_lib.clients.github import GitHubClient
-    from runbook_lib.clients.grafana import GrafanaClient
-    from runbook_lib.clients.helm import HelmClient
-    from runbook_lib.clients.kubernetes import KubernetesClient
-    from runbook_lib.clients.migrations import MigrationsClient
-    from runbook_lib.clients.pagerduty import PagerDutyClient
-    from runbook_lib.clients.postgres import PostgresClient
-    from runbook_lib.clients.probe import HttpProbe
-    from runbook_lib.clients.prometheus import PrometheusClient
-    from runbook_lib.clients.redis import RedisClient
-    from runbook_lib.clients.registry import RegistryClient
-    from runbook_lib.clients.slack import SlackClient
-    from runbook_lib.clients.tools import ToolsClient
 
 #: How many systems are asked at once.
 READERS = 8
@@ -67,7 +50,7 @@ T = TypeVar("T")
 Note = Finding | Iterable[Finding] | None
 
 
-class Run:
+class Run(Clients):
     """One execution of a runbook; made by ``Run.start``, ended by ``close``.
 
     Attributes:
@@ -76,22 +59,6 @@ class Run:
         environment: where it runs.
         window: half-open UTC interval that all evidence shares.
     """
-
-    metrics: PrometheusClient
-    kubernetes: KubernetesClient
-    postgres: PostgresClient
-    redis: RedisClient
-    grafana: GrafanaClient
-    datadog: DatadogClient
-    github: GitHubClient
-    helm: HelmClient
-    registry: RegistryClient
-    pagerduty: PagerDutyClient
-    service_probe: HttpProbe
-    slack: SlackClient
-    tools: ToolsClient
-    migrations: MigrationsClient
-    backups: BackupsClient
 
     def __init__(
         self,
@@ -107,6 +74,7 @@ class Run:
         self.id: str = self._opened.record.run_id
         ledger = self._opened.record.path.parents[3] / opening.LEDGER
         self._cockpit = Cockpit(self, around, self._opened.person, ledger, self._journal)
+        self._resumed = resume.Resumed(around.resume)
         self._systems = Systems(service, environment, window, self._opened.tape)
         self._noted: list[Finding] = []
         self._gaps: dict[str, Gap] = {}
@@ -143,11 +111,6 @@ class Run:
             place, window = known.environment(environment), Window.last(minutes)
         return cls(runbook, known.service(service), place, window, around)
 
-    def __getattr__(self, name: str) -> Any:
-        if name in CLIENTS:
-            return self._systems.client(name)
-        raise AttributeError(f"a run has no {name!r}")
-
     @property
     def objective(self) -> Objective:
         """The latency objective of the service.
@@ -171,12 +134,7 @@ class Run:
         """What the run knows now, root causes first, with the verdict that this allows."""
         gaps = tuple(self._gaps.values())
         weighed = analysis.weigh(self._noted, gaps)
-        return Findings(
-            items=tuple(finding for finding in weighed if finding.role is not Role.RULED_OUT),
-            ruled_out=tuple(finding for finding in weighed if finding.role is Role.RULED_OUT),
-            gaps=gaps,
-            verdict=analysis.conclude(weighed, gaps),
-        )
+        return _findings(weighed, gaps)
 
     def first_questions(self) -> Mapping[str, Callable[[], Evidence | Gap]]:
         """Source to a first, cheap question, for every system that the environment has."""
@@ -207,9 +165,7 @@ class Run:
         for finding in new:
             self._journal("finding", finding.to_json())
         self._noted += new
-        kept = tuple(finding for finding in new if finding.role is not Role.RULED_OUT)
-        ruled_out = tuple(finding for finding in new if finding.role is Role.RULED_OUT)
-        return Findings(kept, ruled_out, (), analysis.conclude(new, ()))
+        return _findings(new, ())
 
     def watch(self, evidence: Evidence | Gap, *, seconds: float = 300) -> None:
         """Show a number that moves while later cells run, until ``seconds`` or the run are over; every reading is kept.
@@ -244,6 +200,11 @@ class Run:
         Returns:
             The outcome; a refusal is an outcome. What was no plan comes back as it is.
         """
+        earlier = self._resumed.take(plan, self)
+        if earlier is not None:
+            self._journal("note", resume.note(*earlier))
+            if earlier[1].status is OutcomeStatus.APPLIED:
+                return self._done(earlier[1])
         if isinstance(plan, NoPlan):
             self._journal("note", {"text": str(plan), **plan.to_json()})
             return plan
@@ -257,6 +218,9 @@ class Run:
             outcome = actions.apply(actions.bind(plan, self), plan, context, given)
         if outcome.status is OutcomeStatus.WAITING:
             self._journal("approval.asked", {"plan": plan.digest, "reason": outcome.reason})
+        return self._done(outcome)
+
+    def _done(self, outcome: Outcome) -> Outcome:
         self._outcomes.append(outcome)
         self._changed_at = outcome.sent_at or self._changed_at
         return outcome
@@ -395,6 +359,12 @@ class Run:
 
     def _repr_html_(self) -> str:
         return self._header._repr_html_()
+
+
+def _findings(claims: Sequence[Finding], gaps: tuple[Gap, ...]) -> Findings:
+    ruled_out = tuple(one for one in claims if one.role is Role.RULED_OUT)
+    kept = tuple(one for one in claims if one.role is not Role.RULED_OUT)
+    return Findings(kept, ruled_out, gaps, analysis.conclude(claims, gaps))
 
 
 __all__ = ["Run"]

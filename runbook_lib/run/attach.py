@@ -16,6 +16,7 @@ CATALOG = "RUNBOOK_CATALOG"
 APPLY = "RUNBOOK_APPLY"
 APPROVAL = "RUNBOOK_APPROVAL"
 REPLAY = "RUNBOOK_REPLAY"
+RESUME = "RUNBOOK_RESUME"
 ARCHIVE = "RUNBOOK_ARCHIVE"
 #: Set by whoever serves notebooks to a person and archives each save; what the server calls a kernel's notebook.
 SAVES = "RUNBOOK_SAVES"
@@ -33,6 +34,7 @@ class Surroundings:
         apply: whether changes were asked for.
         approval: path of an approval that the runner was given; empty when none.
         replay: folder of a record to answer from; None when the systems themselves are asked.
+        resume: folder of the run that this one goes on from; None when it begins from nothing.
         mode: ``headless`` (a runner drives), ``interactive`` (a person can be asked), ``plain`` (another executor)
             or ``replay``.
         saved_as: the notebook whose saved states its server archives, which also seals the record; empty when nobody
@@ -45,6 +47,7 @@ class Surroundings:
     apply: bool
     approval: str
     replay: Path | None
+    resume: Path | None
     mode: str
     saved_as: str = ""
 
@@ -64,6 +67,7 @@ def surroundings() -> Surroundings:
         apply=not replay and (os.environ.get(APPLY, "") == "1" or interactive),
         approval=os.environ.get(APPROVAL, ""),
         replay=Path(replay) if replay else None,
+        resume=Path(named) if (named := os.environ.get(RESUME, "")) else None,
         mode=mode,
         saved_as=os.environ.get(SESSION, "") if interactive and os.environ.get(SAVES, "") == "1" else "",
     )

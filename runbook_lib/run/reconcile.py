@@ -188,7 +188,7 @@ def _judged(action: Action, plan: Plan, record: Record, wait: float) -> Outcome:
             return Outcome(plan.digest, OutcomeStatus.UNKNOWN, reason, found)
         return Outcome(plan.digest, OutcomeStatus.REJECTED, "the target is as before: nothing was changed", found)
     told = "the target is neither as before nor as asked for; look at it, then: records reconcile --outcome"
-    status = action.settled(plan, found) if isinstance(action, Settles) else _by_state(plan, found)
+    status = settled(action, plan, found)
     if status is OutcomeStatus.APPLIED:
         told = f"the target is as asked for: {plan.effect}"
     elif status is OutcomeStatus.FAILED:
@@ -196,7 +196,16 @@ def _judged(action: Action, plan: Plan, record: Record, wait: float) -> Outcome:
     return Outcome(plan.digest, status, told, found)
 
 
-def _by_state(plan: Plan, found: Any) -> OutcomeStatus:
+def settled(action: Action, plan: Plan, found: Any) -> OutcomeStatus:
+    """What a target that was read back says: applied, failed, or nothing that can be told.
+
+    Args:
+        action: the plan's kind.
+        plan: what was asked for.
+        found: what ``read_back`` read.
+    """
+    if isinstance(action, Settles):
+        return action.settled(plan, found)
     shared = [name for name in plan.after if name in found]
     same = bool(shared) and all(found[name] == plan.after[name] for name in shared)
     return OutcomeStatus.APPLIED if same else OutcomeStatus.UNKNOWN

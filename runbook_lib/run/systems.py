@@ -14,6 +14,21 @@ from runbook_lib.secrets import Redactor, SecretRef
 
 if TYPE_CHECKING:
     from runbook_lib.clients._tape import Tape
+    from runbook_lib.clients.backups import BackupsClient
+    from runbook_lib.clients.datadog import DatadogClient
+    from runbook_lib.clients.github import GitHubClient
+    from runbook_lib.clients.grafana import GrafanaClient
+    from runbook_lib.clients.helm import HelmClient
+    from runbook_lib.clients.kubernetes import KubernetesClient
+    from runbook_lib.clients.migrations import MigrationsClient
+    from runbook_lib.clients.pagerduty import PagerDutyClient
+    from runbook_lib.clients.postgres import PostgresClient
+    from runbook_lib.clients.probe import HttpProbe
+    from runbook_lib.clients.prometheus import PrometheusClient
+    from runbook_lib.clients.redis import RedisClient
+    from runbook_lib.clients.registry import RegistryClient
+    from runbook_lib.clients.slack import SlackClient
+    from runbook_lib.clients.tools import ToolsClient
     from runbook_lib.model import Environment, Evidence, Gap, Service, Window
 
 
@@ -112,3 +127,29 @@ def learn_secrets(environment: Environment, redactor: Redactor) -> None:
             except SecretError:
                 # One that cannot be read cannot leak from here; its client will say that it is missing.
                 continue
+
+
+class Clients:
+    """What a run asks its systems with; each is made when it is first used."""
+
+    _systems: Systems
+    metrics: PrometheusClient
+    kubernetes: KubernetesClient
+    postgres: PostgresClient
+    redis: RedisClient
+    grafana: GrafanaClient
+    datadog: DatadogClient
+    github: GitHubClient
+    helm: HelmClient
+    registry: RegistryClient
+    pagerduty: PagerDutyClient
+    service_probe: HttpProbe
+    slack: SlackClient
+    tools: ToolsClient
+    migrations: MigrationsClient
+    backups: BackupsClient
+
+    def __getattr__(self, name: str) -> Any:
+        if name in CLIENTS:
+            return self._systems.client(name)
+        raise AttributeError(f"a run has no {name!r}")
