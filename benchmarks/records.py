@@ -1,4 +1,4 @@
-"""What records cost and what they hold: overhead beside plain papermill, verifying, changes, real kills.
+"""What records cost and what they hold: overhead beside plain papermill, verifying, changes, kills, floods, endings.
 
 ``python -m benchmarks.records`` prints one line for each figure; ``--kills 1000`` takes minutes.
 """
@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,9 @@ from pathlib import Path
 from benchmarks.kills import kill
 from runbook_lib.record.folder import RecordFolder, new_run_id
 from runbook_lib.record.genesis import genesis
+from runbook_lib.record.record import Record
 from runbook_lib.record.verify import verify
+from runbook_lib.secrets import Redactor
 
 BIN = Path(sys.executable).parent
 
@@ -27,7 +30,8 @@ BIN = Path(sys.executable).parent
 def main() -> None:
     """Measure what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name, number in (("rounds", 5), ("events", 100_000), ("mutations", 10_000), ("kills", 60)):
+    asked_for = {"rounds": 5, "events": 100_000, "mutations": 10_000, "kills": 60, "lines": 10**6, "ends": 20}
+    for name, number in asked_for.items():
         parser.add_argument(f"--{name}", type=int, default=number, help="how many; 0 leaves it out")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
@@ -40,6 +44,12 @@ def main() -> None:
             print(mutations(folder, asked.mutations))
         if asked.kills:
             print(kills(asked.kills))
+        if asked.lines:
+            print(flood(folder, asked.lines))
+            print(written(folder))
+            print(redaction(asked.lines))
+        if asked.ends:
+            print(ends(folder, asked.ends))
 
 
 def overhead(folder: Path, rounds: int) -> str:
@@ -96,6 +106,79 @@ def kills(number: int) -> str:
         f"processor {found.starved_ms:.0f} ms), {found.lost_actions} events of actions lost (goal 0), "
         f"{len(found.bad)} not in order (goal 0); {told}"
     )
+
+
+def flood(folder: Path, lines: int) -> str:
+    """A run that prints so many lines, and redraws a progress bar a tenth as often, each time with a flush."""
+    redraw = "import sys\nfor i in range({0}):\n    sys.stdout.write(f'\\r{{i}}')\n    sys.stdout.flush()\nprint()"
+    told = []
+    for name, cell in (("lines", f"for i in range({lines}): print(i)"), ("redrawn", redraw.format(lines // 10))):
+        path, archive = notebook(folder / f"{name}.ipynb", [cell]), folder / f"flood-{name}"
+        seconds, memory = _cost([str(BIN / "runbook"), "run", str(path), "--out", str(archive)], folder)
+        (record,) = [Record.read(one.parent) for one in archive.glob("*/*/*/*/events.jsonl")]
+        size = sum(one.stat().st_size for one in record.path.rglob("*") if one.is_file()) / 1e6
+        told.append(
+            f"{name}: {record.status}, runner {memory:.0f} MB (goal 250), record {size:.1f} MB, {seconds:.0f} s"
+        )
+    return f"{lines} lines and {lines // 10} carriage returns: " + "; ".join(told)
+
+
+def written(folder: Path) -> str:
+    """All bytes that the runner writes for 200 cells of 50 kB output each, beside the size of the record."""
+    path = notebook(folder / "long.ipynb", ["print('x' * 50_000)"] * 200)
+    argv = [str(BIN / "runbook"), "run", str(path), "--out", str(folder / "written")]
+    process = subprocess.Popen(argv, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    fields = dict(line.split(": ") for line in Path(f"/proc/{process.pid}/io").read_text().splitlines())
+    process.wait()
+    size = sum(one.stat().st_size for one in (folder / "written").rglob("*") if one.is_file())
+    bytes_written = int(fields["wchar"])
+    return f"200 cells of 50 kB: {bytes_written / size:.2f} times the record's {size / 1e6:.1f} MB written (goal 3)"
+
+
+def redaction(lines: int) -> str:
+    """Time to redact log lines that are full of words that name secrets, without holding one."""
+    kinds = (
+        "2026-11-24T21:40:{0:02d}Z api[{1}] INFO token refreshed for user {0} in {1} ms",
+        "GET /api/v1/users/{0}?page={1} 200 {0}ms key={1} trace",
+        "auth: login ok user={0} session {1} password check passed",
+        "secret sync {0} of {1} done, access key rotated",
+    )
+    text = "\n".join(kinds[n % len(kinds)].format(n % 60, n % 997) for n in range(lines // 50))
+    began = time.process_time()
+    assert Redactor().text(text) == text
+    return f"redacting logs full of keywords: {(time.process_time() - began) * 1e9 / len(text):.0f} ms/MB"
+
+
+def ends(folder: Path, number: int) -> str:
+    """Time from SIGTERM to the end of the run, in a cell that sleeps, with its record sealed."""
+    path, took, orphans = notebook(folder / "asleep.ipynb", [_ASLEEP]), list[float](), 0
+    for each in range(number):
+        archive, marker = folder / f"ends-{each}", folder / f"asleep-{each}"
+        argv = [str(BIN / "runbook"), "run", str(path), "--out", str(archive)]
+        environment = {**os.environ, "MARKER": str(marker)}
+        process = subprocess.Popen(
+            argv, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        _wait_for(lambda: marker.exists() and marker.read_text(), 60)  # noqa: B023
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+        took.append(time.monotonic() - began)
+        (record,) = [Record.read(one.parent) for one in archive.glob("*/*/*/*/events.jsonl")]
+        assert (record.sealed, record.status, process.returncode) == (True, "interrupted", 143)
+        orphans += sum(Path(f"/proc/{pid}").exists() for pid in marker.read_text().split())
+    return (
+        f"SIGTERM to the sealed end: {max(took):.2f} s at most of {number} (goal 2), {orphans} processes left (goal 0)"
+    )
+
+
+_ASLEEP = """import os, subprocess, time
+child = subprocess.Popen(["sleep", "300"])
+with open(os.environ["MARKER"] + ".new", "w") as file:
+    file.write(f"{os.getpid()} {child.pid}")
+os.rename(os.environ["MARKER"] + ".new", os.environ["MARKER"])
+time.sleep(300)"""
 
 
 def _record(archive: Path, events: int) -> Path:

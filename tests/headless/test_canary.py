@@ -27,6 +27,20 @@ def test_the_environment_shown_whole_is_masked(tmp_path: Path, canary: str) -> N
     assert [] == leaks(tmp_path)
 
 
+def test_no_command_line_shows_a_secret(tmp_path: Path, canary: str) -> None:
+    """While a cell runs, no process of the machine has the secret among its arguments, which everybody may read."""
+    look = (
+        "import os\nfrom pathlib import Path\nvalue = os.environ['RUNBOOK_CANARY_TOKEN'].encode()\n"
+        "def shown(path):\n    try:\n        return value in path.read_bytes()\n"
+        "    except OSError:\n        return False\n"
+        "lines = list(Path('/proc').glob('[0-9]*/cmdline'))\n"
+        "print(len(lines) > 1, [str(path) for path in lines if shown(path)])"
+    )
+    result = execute(notebook(tmp_path / "tiny.ipynb", look), archive=str(tmp_path / "archive"))
+    text = "".join(event.data.get("text", "") for event in Record.read(result.record).all("cell.output"))
+    assert "True []\n" == text
+
+
 def test_the_search_itself_finds_a_leak(tmp_path: Path) -> None:
     """The search that runs after all tests is not blind, also for an encoded form."""
     record = tmp_path / "record"

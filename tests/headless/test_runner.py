@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from runbook_lib.headless.execution import Limits
 from runbook_lib.headless.runner import execute
 from runbook_lib.record.status import Status
 
-from .conftest import notebook, record_of, statuses
+from .conftest import Runner, notebook, record_of, statuses
 
 
 def outputs(record: Path, cell: str) -> list[dict[str, object]]:
@@ -234,16 +236,20 @@ def test_an_error_that_no_cell_saw_fails_the_run(tmp_path: Path, source: str, to
     assert {"one": "ok", "two": "ok"} == statuses(record_of(tmp_path / "archive"))
 
 
-def test_a_flood_changes_nothing_but_its_own_length(tmp_path: Path) -> None:
-    """Output far beyond the bounds neither fails the run nor fills the record."""
+def test_a_flood_changes_nothing_but_its_own_length(start: Callable[..., Runner]) -> None:
+    """Output far beyond the bounds neither fails the run nor fills the record or the runner's memory."""
     flood = "import sys\nfor i in range(20_000):\n    sys.stdout.write(f'\\r{i}')\n    sys.stdout.flush()\n"
-    path = notebook(tmp_path / "tiny.ipynb", f"{flood}print()", "for i in range(400_000): print(i)", "print('after')")
-    result = execute(path, archive=str(tmp_path / "archive"))
-    assert (Status.SUCCEEDED, 0) == (result.status, result.exit_code)
-    assert "19999\n" == outputs(result.record, "one")[0]["text"]
-    assert str(outputs(result.record, "two")[0]["text"]).endswith("\n399999\n")
-    assert "after\n" == outputs(result.record, "three")[0]["text"]
-    assert sum(one.stat().st_size for one in result.record.rglob("*")) < 6_000_000
+    runner = start(f"{flood}print()", "for i in range(400_000): print(i)", "print('after')")
+    # Waited for by hand: only this way the system says how much memory the process itself took at most.
+    _, status, usage = os.wait4(runner.process.pid, 0)
+    runner.process.returncode = os.waitstatus_to_exitcode(status)
+    record = record_of(runner.archive)
+    assert (0, Status.SUCCEEDED) == (runner.process.returncode, record.status)
+    assert "19999\n" == outputs(record.path, "one")[0]["text"]
+    assert str(outputs(record.path, "two")[0]["text"]).endswith("\n399999\n")
+    assert "after\n" == outputs(record.path, "three")[0]["text"]
+    assert sum(one.stat().st_size for one in record.path.rglob("*")) < 6_000_000
+    assert usage.ru_maxrss / 1024 < 250
 
 
 def test_a_runner_that_fails_itself_says_so(tmp_path: Path) -> None:
