@@ -196,3 +196,11 @@ def practice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Practice]:
         assert [] == leaks(folder)
     finally:
         supervisor.down(folder)
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The source of axe-core, which checks a page's accessibility; skips where it cannot be had."""
+    from tests.axe import source
+
+    return source()

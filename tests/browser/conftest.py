@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,15 +12,6 @@ from tests.browser.lab_page import ARGUMENTS, LabPage, Server, serving
 from tests.conftest import COMMAND, Practice
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-@pytest.fixture(scope="module")
-def axe() -> str:
-    """The source of axe-core, which checks a page's accessibility."""
-    script = Path(os.environ.get("AXE_CORE", "node_modules/axe-core/axe.min.js"))
-    if not script.is_file():
-        pytest.skip("axe-core is not there: npm install axe-core, or name its axe.min.js in AXE_CORE")
-    return script.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
