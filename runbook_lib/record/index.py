@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -14,15 +16,21 @@ from runbook_lib.errors import RecordError
 from runbook_lib.model.times import rfc3339
 from runbook_lib.record.folder import JOURNAL
 from runbook_lib.record.record import Record
-from runbook_lib.record.verify import record_folders
 
 INDEX = "index.sqlite"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS records(
   path TEXT PRIMARY KEY, run_id TEXT, stamp TEXT, runbook TEXT, service TEXT, environment TEXT, status TEXT,
   verdict TEXT, cause TEXT, title TEXT, started TEXT, ended TEXT, exit_code INTEGER);
-CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(path UNINDEXED, content);
+CREATE INDEX IF NOT EXISTS newest ON records(started DESC, run_id DESC);
+CREATE INDEX IF NOT EXISTS unsealed ON records(path) WHERE path LIKE '%.partial';
+CREATE TABLE IF NOT EXISTS days(day TEXT PRIMARY KEY, stamp INTEGER);
+CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(content);
 """
+# A folder's time of change may be as coarse as this: one that was changed more recently is listed again.
+_SETTLED_SECONDS = 2.0
+#: Of the tables below; an index of another version is made anew.
+_VERSION = 2
 _COLUMNS = (
     "path",
     "run_id",
@@ -94,7 +102,7 @@ def entries(root: Path, filters: Mapping[str, str], limit: int = 0) -> tuple[Ent
 
 
 def search(root: Path, text: str, limit: int = 50) -> tuple[Entry, ...]:
-    """Records whose findings, plans, notes, answers or parameters hold all the words, best first.
+    """Records whose findings, plans, notes, answers or parameters hold all the words, best of the newest 1,000 first.
 
     Args:
         root: the archive.
@@ -107,7 +115,10 @@ def search(root: Path, text: str, limit: int = 50) -> tuple[Entry, ...]:
     terms = [_term(word) for word in text.split() if word.strip('*"')]
     if not terms:
         return ()
-    clause = "JOIN words USING (path) WHERE words MATCH ? ORDER BY rank, started DESC"
+    # To weigh every record that holds a common word takes a second for 100,000 of them.
+    clause = """JOIN words ON words.rowid = records.rowid WHERE words MATCH ?1 AND words.rowid >= coalesce(
+      (SELECT rowid FROM words WHERE words MATCH ?1 ORDER BY rowid DESC LIMIT 1 OFFSET 1000), 0)
+      ORDER BY rank, started DESC"""
     return _select(root, clause, [" AND ".join(terms)], limit)
 
 
@@ -143,6 +154,9 @@ def _opened(root: Path) -> sqlite3.Connection:
 def _connect(target: str | Path) -> sqlite3.Connection:
     connection = sqlite3.connect(target, timeout=5)
     try:
+        if connection.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+            tables = "".join(f"DROP TABLE IF EXISTS {table};" for table in ("records", "words", "days"))
+            connection.executescript(f"{tables}PRAGMA user_version = {_VERSION};")
         connection.executescript(_SCHEMA)
         with connection:
             connection.execute("DELETE FROM records WHERE path = ''")
@@ -153,24 +167,66 @@ def _connect(target: str | Path) -> sqlite3.Connection:
 
 
 def _refresh(index: sqlite3.Connection, root: Path) -> None:
-    known = dict(index.execute("SELECT path, stamp FROM records").fetchall())
-    there = {}
-    for path in record_folders(root):
-        with suppress(OSError):
-            status = (path / JOURNAL).stat()
-            there[path.relative_to(root).as_posix()] = f"{status.st_size}-{status.st_mtime_ns}"
+    """Bring the index up to date: looks at days that were changed, and at records that are not sealed yet.
+
+    A sealed record never changes, and whoever adds, seals or removes one changes its day's folder. So the cost follows
+    what is new, not what is there.
+    """
+    known = dict(index.execute("SELECT day, stamp FROM days").fetchall())
+    there = {day: folder.stat().st_mtime_ns for day, folder in _days(root)}
+    settled = time.time_ns() - int(_SETTLED_SECONDS * 1e9)
     with index:
-        for place in known.keys() - there.keys():
-            _forget(index, place)
-        for place, stamp in there.items():
-            if known.get(place) != stamp:
+        for day in known.keys() - there.keys():
+            _take(index, root, day, set())
+            index.execute("DELETE FROM days WHERE day = ?", (day,))
+        for day, stamp in there.items():
+            if known.get(day) != stamp:
+                _take(index, root, day, _records(root, day))
+                # The time was read before the list: what came since has changed it again.
+                index.execute("INSERT OR REPLACE INTO days VALUES (?, ?)", (day, stamp if stamp < settled else 0))
+        for place, stamp in index.execute("SELECT path, stamp FROM records WHERE path LIKE '%.partial'").fetchall():
+            now = _stamp(root / place)
+            if now != stamp:
                 _forget(index, place)
-                _remember(index, root, place, stamp)
+                if now:
+                    _remember(index, root, place, now)
+
+
+def _days(root: Path) -> Iterator[tuple[str, Path]]:
+    for folder in sorted(root.glob("[0-9]*/[0-9]*/[0-9]*")):
+        if folder.is_dir():
+            yield folder.relative_to(root).as_posix(), folder
+
+
+def _records(root: Path, day: str) -> set[str]:
+    with os.scandir(root / day) as found:
+        return {f"{day}/{one.name}" for one in found if one.is_dir()}
+
+
+def _stamp(folder: Path) -> str:
+    with suppress(OSError):
+        status = (folder / JOURNAL).stat()
+        return f"{status.st_size}-{status.st_mtime_ns}"
+    return ""
+
+
+def _take(index: sqlite3.Connection, root: Path, day: str, there: set[str]) -> None:
+    """Make the index hold exactly the records of a day that are there."""
+    # 0 is the character behind the slash.
+    rows = index.execute("SELECT path FROM records WHERE path >= ? AND path < ?", (f"{day}/", f"{day}0")).fetchall()
+    known = {row[0] for row in rows}
+    for place in known - there:
+        _forget(index, place)
+    for place in sorted(there - known):
+        stamp = _stamp(root / place)
+        if stamp:
+            _remember(index, root, place, stamp)
 
 
 def _forget(index: sqlite3.Connection, place: str) -> None:
+    # Words are found by the number of their record: by its path would mean reading all of them.
+    index.execute("DELETE FROM words WHERE rowid = (SELECT rowid FROM records WHERE path = ?)", (place,))
     index.execute("DELETE FROM records WHERE path = ?", (place,))
-    index.execute("DELETE FROM words WHERE path = ?", (place,))
 
 
 def _remember(index: sqlite3.Connection, root: Path, place: str, stamp: str) -> None:
@@ -181,8 +237,8 @@ def _remember(index: sqlite3.Connection, root: Path, place: str, stamp: str) -> 
     except (RecordError, LookupError, TypeError, ValueError, AttributeError):
         return  # not a record that can be listed; ``records verify`` says what is wrong with it
     values = (place, row["run_id"], stamp, *(row[name] for name in _COLUMNS[2:]))
-    index.execute(f"INSERT INTO records VALUES ({', '.join('?' * len(values))})", values)  # noqa: S608 - marks only
-    index.execute("INSERT INTO words VALUES (?, ?)", (place, words))
+    made = index.execute(f"INSERT INTO records VALUES ({', '.join('?' * len(values))})", values)  # noqa: S608 - marks only
+    index.execute("INSERT INTO words(rowid, content) VALUES (?, ?)", (made.lastrowid, words))
 
 
 def _row(record: Record) -> dict[str, Any]:
