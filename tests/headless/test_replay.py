@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -20,7 +21,9 @@ from runbook_lib.clients.prometheus import PrometheusClient
 from runbook_lib.headless.replay import Replayed, replay
 from runbook_lib.headless.runner import execute
 from runbook_lib.model import Window
+from runbook_lib.model.times import parse_rfc3339
 from runbook_lib.record.record import Record
+from runbook_lib.record.verify import verify_archive
 from runbook_lib.run.opening import entries, replayed_end
 
 from .conftest import ROOT, notebook
@@ -32,6 +35,7 @@ START = (
     "latency = run.metrics.latency_seconds()\n"
 )
 NOTE = "run.note(analysis.objective_breached(latency, run.objective))\nrun.close()"
+COMMAND = "import sys; from runbook_lib.cli import main; sys.argv = ['runbook', *sys.argv[1:]]; main()"
 CATALOG = """
 [services.api]
 description = "x"
@@ -128,9 +132,8 @@ def other(recorded: Recorded) -> Replayed:
 def test_a_replay_reaches_the_same_without_a_network(recorded: Recorded) -> None:
     """With its systems and their addresses gone, the command finds the same and leaves nothing in the archive."""
     assert "failing" == Record.read(recorded.record).verdict
-    code = "import sys; from runbook_lib.cli import main; sys.argv = ['runbook', *sys.argv[1:]]; main()"
     done = subprocess.run(
-        [sys.executable, "-c", code, "records", "replay", "last", "--json"],
+        [sys.executable, "-c", COMMAND, "records", "replay", "last", "--json"],
         cwd=recorded.folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -147,6 +150,32 @@ def test_a_replay_reaches_the_same_without_a_network(recorded: Recorded) -> None
         told["runbook_changed"],
     )
     assert [recorded.record] == list((recorded.folder / "outputs").glob("*/*/*/*"))
+
+
+def test_a_record_of_an_earlier_day_replays(tmp_path: Path) -> None:
+    """A record that was made long ago, by an earlier version and elsewhere, verifies and replays without a network."""
+    kept = tmp_path / "outputs"
+    shutil.copytree(Path(__file__).parent / "kept" / "outputs", kept)
+    (record,) = kept.glob("*/*/*/*")
+    assert [True] == [one.good for one in verify_archive(kept)]
+    started = Record.read(record).started
+    assert started is not None
+    assert started < parse_rfc3339("2026-11-26T00:00:00Z")
+    (tmp_path / "runbook.toml").write_text(CATALOG)
+    cells = (START + "errors = run.metrics.error_ratio()", NOTE, "1")
+    path = notebook(tmp_path / "tiny.ipynb", *cells, parameters=PARAMETERS)
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, "records", "replay", "last", "--notebook", str(path), "--json"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert 0 == done.returncode, done.stderr + done.stdout
+    told = json.loads(done.stdout)
+    assert (True, [], "failing") == (told["same"], told["differences"], told["verdict"])
 
 
 def test_a_replay_lists_what_is_not_answered_and_not_read(other: Replayed) -> None:
