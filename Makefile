@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: venv demo test test-cluster check lab notebooks bench clean
+.PHONY: venv demo test test-cluster check lab notebooks screenshots bench clean
 
 venv: $(STAMP)
 
@@ -37,6 +37,9 @@ lab: $(STAMP)   ## start the lab and leave it running
 
 notebooks: $(STAMP)   ## JupyterLab on the runbooks
 	$(BIN)/jupyter lab --ip=127.0.0.1 notebooks
+
+screenshots: $(STAMP)   ## the pictures of the documentation, made anew on the lab in a real browser
+	$(BIN)/python -m tests.browser.screenshots
 
 bench: $(STAMP)   ## ratios against peers, measured side by side
 	$(BIN)/python -m benchmarks

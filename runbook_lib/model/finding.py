@@ -133,12 +133,14 @@ class Findings:
         ruled_out: causes that the numbers rule out.
         gaps: what could not be read.
         verdict: the conclusion these allow.
+        part: whether these answer one question only: what rules out one cause says nothing of the service's health.
     """
 
     items: tuple[Finding, ...]
     ruled_out: tuple[Finding, ...]
     gaps: tuple[Gap, ...]
     verdict: Verdict
+    part: bool = False
 
     @property
     def top(self) -> Finding | None:
@@ -151,8 +153,14 @@ class Findings:
     def __iter__(self) -> Iterator[Finding]:
         return iter(self.items)
 
+    def _headline(self) -> tuple[str, str]:
+        if self.part and not self.items and not self.gaps:
+            return "note", "nothing found here"
+        return str(self.verdict), str(self.verdict)
+
     def __str__(self) -> str:
-        lines = [f"{show.SIGNS[str(self.verdict)]} {self.verdict.upper()}"]
+        level, word = self._headline()
+        lines = [f"{show.SIGNS[level]} {word.upper()}"]
         lines += [f"  {gap}" for gap in self.gaps]
         lines += [f"  {finding}" for finding in self.items]
         lines += [f"  ruled out {finding.cause}: {finding.title}" for finding in self.ruled_out]
@@ -161,7 +169,7 @@ class Findings:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        parts = [f"<div>{show.chip(str(self.verdict), str(self.verdict))}</div>"]
+        parts = [f"<div>{show.chip(*self._headline())}</div>"]
         parts += [f"<div>{gap._repr_html_()}</div>" for gap in self.gaps]
         parts += [show.finding_html(finding) for finding in self.items]
         if self.ruled_out:

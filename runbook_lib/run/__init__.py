@@ -165,7 +165,7 @@ class Run(Clients):
         for finding in new:
             self._journal("finding", finding.to_json())
         self._noted += new
-        return _findings(new, ())
+        return _findings(new, (), part=True)
 
     def watch(self, evidence: Evidence | Gap, *, seconds: float = 300) -> None:
         """Show a number that moves while later cells run, until ``seconds`` or the run are over; every reading is kept.
@@ -316,6 +316,7 @@ class Run(Clients):
             str(known.top or ""),
             next_step(known, self._outcomes, self._verification, self.id),
             str(place),
+            fixed=self._verification is not None and self._verification.status == "held",
         )
 
     def _planned(self, plan: Plan) -> None:
@@ -361,10 +362,10 @@ class Run(Clients):
         return self._header._repr_html_()
 
 
-def _findings(claims: Sequence[Finding], gaps: tuple[Gap, ...]) -> Findings:
+def _findings(claims: Sequence[Finding], gaps: tuple[Gap, ...], *, part: bool = False) -> Findings:
     ruled_out = tuple(one for one in claims if one.role is Role.RULED_OUT)
     kept = tuple(one for one in claims if one.role is not Role.RULED_OUT)
-    return Findings(kept, ruled_out, gaps, analysis.conclude(claims, gaps))
+    return Findings(kept, ruled_out, gaps, analysis.conclude(claims, gaps), part)
 
 
 __all__ = ["Run"]

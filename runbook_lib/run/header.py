@@ -88,16 +88,18 @@ class Closing:
         cause: the strongest finding in words; empty when there is none.
         next_step: what a person does now.
         record: where the record is, or will be.
+        fixed: whether a change was verified: the verdict is about the time before it.
     """
 
     verdict: str
     cause: str
     next_step: str
     record: str
+    fixed: bool = False
 
     def __str__(self) -> str:
         lines = [
-            f"{show.SIGNS[self.verdict]} {self.verdict.upper()}",
+            f"{show.SIGNS[self.verdict]} {self.verdict.upper()}{', then fixed' if self.fixed else ''}",
             self.cause,
             self.next_step,
             f"record: {self.record}",
@@ -108,7 +110,8 @@ class Closing:
 
     def _repr_html_(self) -> str:
         rows = [("cause", self.cause), ("next step", self.next_step), ("record", self.record)]
-        return f"<div>{show.chip(self.verdict, self.verdict)}</div>" + show.facts((k, v) for k, v in rows if v)
+        fixed = f" then {show.chip('held', 'fixed')}" if self.fixed else ""
+        return f"<div>{show.chip(self.verdict, self.verdict)}{fixed}</div>" + show.facts((k, v) for k, v in rows if v)
 
 
 def greeting(run: Run, around: Surroundings, actor: str) -> Header:
