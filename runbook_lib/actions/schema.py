@@ -28,7 +28,9 @@ def schema_fits(run: Systems, revision: int) -> GuardResult:
     history = run.helm.history()
     rows = history.table.records() if isinstance(history, Evidence) else []
     # What was first asked after the next revision came is not of this one, and need not fit.
-    later = [float(row["updated_at"]) for row in rows if float(row["revision"] or 0) > revision and row["updated_at"]]
+    since = {float(row["revision"] or 0): float(row["updated_at"] or 0) for row in rows}
+    own = since.get(revision, 0.0)
+    later = [at for number, at in since.items() if number > revision and at > own]
     return image_fits(run, of_repository(run, preview.document["images"]), until=min(later, default=None))
 
 

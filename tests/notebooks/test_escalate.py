@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import urllib.parse
 import urllib.request
 import uuid
@@ -36,3 +37,22 @@ def test_nothing_is_sent_without_apply_and_each_once_with_it(practice: Practice)
     assert ["applied"] * 4 == [one["outcome"] for one in told["outcomes"]]
     assert (2, 2) == (len(sent(practice, "pagerduty", key)), len(sent(practice, "slack", key)))
     assert earlier in json.dumps(sent(practice, "pagerduty", key))
+    replayed = practice.command("records", "replay", told["record"])
+    assert 0 == replayed.returncode, replayed.stdout + replayed.stderr
+
+
+def test_a_slack_that_refuses_keeps_nobody_from_the_pager(practice: Practice) -> None:
+    """Nothing listens where Slack should be: the page and its note are sent, and the page says whom to tell by hand."""
+    key = uuid.uuid4().hex
+    place = practice.folder / "environment.toml"
+    text = place.read_text(encoding="utf-8")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        dead = f"http://127.0.0.1:{free.getsockname()[1]}/slack"
+    place.write_text(text.replace(practice.status["slack_url"], dead), encoding="utf-8")
+    try:
+        told = practice.run("escalate", "-p", f"incident={key}", "-p", "window_minutes=5", "--apply")
+    finally:
+        place.write_text(text, encoding="utf-8")
+    assert ["applied"] * 2 == [one["outcome"] for one in told["outcomes"]][:2]
+    assert ([], True) == (sent(practice, "slack", key), len(sent(practice, "pagerduty", key)) == 2)
+    assert told["exit_code"] != 0

@@ -150,7 +150,7 @@ def test_stuck_release_is_unlocked_onto_the_good_one(
     practice: Practice, cluster_admin: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A Helm operation that died leaves the release pending; the way out starts the release that fits the schema."""
-    pending(cluster_admin, revision=2)
+    pending(cluster_admin, after=2)
     told = practice.run("rollback", "-p", "revision=1", *QUICK)
     assert ("unlock_release", "acme/api:v1") == (told["plans"][0]["kind"], told["plans"][0]["to"]["image"])
     back = carried_out(practice, told, "rollback", "-p", "revision=1", *QUICK, patch=monkeypatch)
@@ -176,13 +176,14 @@ def test_records_replay_to_the_same_end(practice: Practice) -> None:
         assert 0 == done.returncode, f"{Path(newest).name}: {done.stdout} {done.stderr}"
 
 
-def pending(admin: cluster.Cluster, *, revision: int) -> None:
-    """Leave a release as a Helm that was killed half an hour ago does."""
-    path = f"{SECRETS}/sh.helm.release.v1.api-release.v{revision}"
-    found = admin.request("GET", path)
-    packed = base64.b64decode(base64.b64decode(found["data"]["release"]))
-    release = json.loads(gzip.decompress(packed))
+def pending(admin: cluster.Cluster, *, after: int) -> None:
+    """Leave a revision as a Helm does that was killed long ago, after the newest one."""
+    found = admin.request("GET", f"{SECRETS}/sh.helm.release.v1.api-release.v{after}")
+    release = json.loads(gzip.decompress(base64.b64decode(base64.b64decode(found["data"]["release"]))))
+    release["version"] = after + 1
     release["info"] |= {"status": "pending-upgrade", "last_deployed": "2026-01-01T00:00:00Z"}
     data = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(release).encode()))).decode()
-    change = {"metadata": {"labels": {"status": "pending-upgrade"}}, "data": {"release": data}}
-    admin.request("PATCH", path, change, MERGE)
+    labels = {**found["metadata"]["labels"], "status": "pending-upgrade", "version": str(after + 1)}
+    name = f"sh.helm.release.v1.api-release.v{after + 1}"
+    made = {"metadata": {"name": name, "labels": labels}, "type": found["type"], "data": {"release": data}}
+    admin.request("POST", SECRETS, {"apiVersion": "v1", "kind": "Secret", **made})
