@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from runbook_lib.errors import SecretError
+from runbook_lib.record import evidence_file
 from runbook_lib.secrets import Redactor, Secret, SecretRef
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,7 +46,7 @@ def leaks(folder: Path) -> list[str]:
     known = Redactor([Secret(CANARY), *_named(folder)])
     records = (journal.parent for journal in folder.rglob("events.jsonl"))
     files = (path for record in records for path in record.rglob("*") if path.is_file())
-    return [str(path) for path in files if known.holds_known(path.read_bytes())]
+    return [str(path) for path in files if known.holds_known(evidence_file.read(path))]
 
 
 def _named(folder: Path) -> Iterator[Secret]:

@@ -141,10 +141,11 @@ class Answers:
             return summary
         from runbook_lib.charts.sparkline import sparkline
         from runbook_lib.model import Evidence
+        from runbook_lib.record import evidence_file
 
         try:
-            kept = json.loads((self._record / str(data["file"])).read_bytes())
-        except OSError:
+            kept = json.loads(evidence_file.read(self._record / str(data["file"])))
+        except (OSError, ValueError):
             return summary
         return sparkline(Evidence.from_json(kept), 30)
 

@@ -18,6 +18,7 @@ from runbook_lib.model.canonical import canonical, digest_bytes
 from runbook_lib.model.times import utc_now
 from runbook_lib.record._disk import DISK, Disk
 from runbook_lib.record.chain import REMOTE
+from runbook_lib.record.evidence_file import pack
 from runbook_lib.record.journal import RESERVE, Journal
 
 if TYPE_CHECKING:
@@ -161,9 +162,9 @@ class RecordFolder:
             return answer.key
         value = answer.to_json()
         own = digest_bytes(canonical(value))
-        stored = canonical(self._clean(value))
+        stored, ending = pack(canonical(self._clean(value)))
         sha256 = digest_bytes(stored)
-        name = f"evidence/{sha256.removeprefix('sha256:')}.json"
+        name = f"evidence/{sha256.removeprefix('sha256:')}{ending}"
         if not (self.path / name).exists():
             # The bytes reach the disk when the record is sealed; until then the digest in the journal tells.
             self._replace(name, stored, durable=False)

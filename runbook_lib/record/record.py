@@ -14,6 +14,7 @@ from typing import Any
 from runbook_lib.errors import RecordError
 from runbook_lib.model import Evidence
 from runbook_lib.model.times import parse_rfc3339
+from runbook_lib.record import evidence_file
 from runbook_lib.record.event import Event, chain_members, parse
 from runbook_lib.record.folder import JOURNAL, PARTIAL
 from runbook_lib.record.status import EXIT_CODES, Status
@@ -233,7 +234,7 @@ class Record:
         """
         target = self.path / str(entry["file"])
         try:
-            return Evidence.from_json(json.loads(target.read_bytes()))
+            return Evidence.from_json(json.loads(evidence_file.read(target)))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RecordError(f"{target}: no evidence: {error}") from error
 

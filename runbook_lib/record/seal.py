@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from runbook_lib.errors import RecordError
 from runbook_lib.model.canonical import canonical, digest_bytes
+from runbook_lib.record import evidence_file
 from runbook_lib.record.chain import locked
 from runbook_lib.record.event import FORMAT, Event, parse
 from runbook_lib.record.folder import JOURNAL, LOCK, PARTIAL
@@ -136,10 +137,18 @@ def sweep(folder: RecordFolder) -> None:
     Raises:
         RecordError: one stands in a file; the record is not sealed.
     """
-    hits = [path for path in record_files(folder.path) if folder.holds_secret(path.read_bytes())]
+    hits = [path for path in record_files(folder.path) if folder.holds_secret(_content(path))]
     if hits:
         names = ", ".join(str(path.relative_to(folder.path)) for path in hits)
         raise RecordError(f"{folder.path}: a known secret stands in {names}; the record is not sealed")
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return evidence_file.read(path)
+    except ValueError:
+        # Broken: it is looked at as it is.
+        return path.read_bytes()
 
 
 def _sync(folder: RecordFolder) -> None:
