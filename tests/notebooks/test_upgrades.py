@@ -60,18 +60,8 @@ def test_what_is_live_is_remembered_as_good(practice: Practice) -> None:
     assert 0 == practice.run("validate", "-p", "window_minutes=2")["exit_code"]
 
 
-@pytest.mark.parametrize(
-    ("tag", "name"), [pytest.param("v9", "image in the registry", id="no-such-tag"),
-                      pytest.param("v2-leak", "CI passed", id="never-built")])  # fmt: skip
-def test_what_stands_against_a_release_fails_the_run(practice: Practice, tag: str, name: str) -> None:
-    """A tag that is not in the registry, or a commit that CI did not pass, fails or is unknown; nothing is sent."""
-    told = practice.run("deploy", "-p", f"image_tag={tag}", *QUICK)
-    assert told["exit_code"] in {1, 5}
-    assert ([], False) == (told["outcomes"], status_of(told)[name] == "passed")
-
-
-def test_full_quota_stands_against_a_release(practice: Practice, cluster_admin: Any) -> None:
-    """A quota without room for one pod more fails the check; the plan is still shown."""
+def test_what_stands_against_a_release_fails_the_run(practice: Practice, cluster_admin: Any) -> None:
+    """A tag that is not in the registry, and a quota without room for one pod more: both are told, nothing is sent."""
     path = f"/api/v1/namespaces/{NAMESPACE}/resourcequotas"
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"}, "spec": {"hard": {"pods": "3"}}}
     used = {"status": {"hard": {"pods": "3"}, "used": {"pods": "3"}}}
@@ -79,10 +69,11 @@ def test_full_quota_stands_against_a_release(practice: Practice, cluster_admin: 
     try:
         # The emulator has no controller that counts.
         cluster_admin.request("PATCH", f"{path}/full/status", used, MERGE)
-        told = practice.run("deploy", "-p", "image_tag=v2", *QUICK)
+        told = practice.run("deploy", "-p", "image_tag=v9", *QUICK)
     finally:
         cluster_admin.request("DELETE", f"{path}/full")
-    assert ("failed", 1) == (status_of(told)["room for a pod more"], told["exit_code"])
+    wanted = {"image in the registry": "failed", "room for a pod more": "failed", "CI passed": "unknown"}
+    assert (wanted, 1) == ({name: status_of(told)[name] for name in wanted}, told["exit_code"])
 
 
 def test_denied_verb_is_named(practice: Practice) -> None:
@@ -113,23 +104,21 @@ def test_contract_release_goes_out_after_an_emergency_scale(
     assert 3 == good["outcomes"][0]["read_back"]["replicas"]
 
 
-def test_rollback_over_a_rename_is_refused(practice: Practice, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last good revision but one does not know the schema: refused, and it says where to go."""
-    words = ("-p", "revision=1", *QUICK)
-    refused = carried_out(practice, practice.run("rollback", *words), "rollback", *words, patch=monkeypatch)
+def test_rollback_over_a_rename_is_refused(practice: Practice) -> None:
+    """The older release does not know the schema: refused before any approval, and it says where to go."""
+    refused = practice.run("rollback", "-p", "revision=1", *QUICK, "--apply")
     assert ("refused", 4) == (refused["outcomes"][0]["outcome"], refused["exit_code"])
     assert ["the schema fits the release"] == refused_by(refused["outcomes"][0])
     assert "runbook run database_rollback" in refused["outcomes"][0]["reason"]
 
 
 def test_schema_returns_in_two_steps_by_two_people(practice: Practice, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a reason nothing is planned; then the service is stopped, and the tool's SQL is run, once each."""
-    decided = practice.run("database_rollback", "-p", "release=v1", "-p", "window_minutes=5")
-    assert ([], "passed") == (decided["plans"], status_of(decided)["restored on trial"])
+    """The service is stopped, then the tool's SQL is run, each once and by a second person, on a restored backup."""
     told = practice.run("database_rollback", *BACK)
     assert {"v1": "failed", "v2": "failed", "v3": "failed", "v4": "passed"} == {
         name.removeprefix("release "): status for name, status in status_of(told).items() if name.startswith("release ")
     }
+    assert "passed" == status_of(told)["restored on trial"]
     requester = getpass.getuser()
     alone = carried_out(practice, told, "database_rollback", *BACK, by=requester, patch=monkeypatch)
     assert "needs a second person" in alone["outcomes"][0]["reason"]
