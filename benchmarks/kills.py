@@ -119,12 +119,12 @@ class _Run:
         # Stopped first: a process that waits for a processor has not yet been told for how long.
         stopped_ns = time.monotonic_ns()
         _signal(targets, signal.SIGSTOP)
-        yield from _until(lambda: all(_state(pid) in "TtZX" for pid in targets), 5)
+        yield from _until(lambda: all(state(pid) in "TtZX" for pid in targets), 5)
         starved_ns = max(_starved_ns(pids) - before, 0)
         _signal(targets, signal.SIGKILL)
         yield from _until(lambda: self.runner.poll() is not None, 60)
-        yield from _until(lambda: not kernel or _state(kernel) in "ZX", 10)
-        if kernel and _state(kernel) not in "ZX":
+        yield from _until(lambda: not kernel or state(kernel) in "ZX", 10)
+        if kernel and state(kernel) not in "ZX":
             self.found.bad.append(f"{self.folder.name}: the kernel is still alive")
         # A kernel that had not come to its first cell told nobody its number; it holds the record while it lives.
         yield from _until(lambda: not any(is_alive(path) for path in self._records() if path.suffix == ".partial"), 15)
@@ -218,7 +218,8 @@ def _starved_ns(pids: list[int]) -> int:
     return total
 
 
-def _state(pid: int) -> str:
+def state(pid: int) -> str:
+    """How the system says that a process is, in one letter; X when there is none."""
     try:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0].decode()
     except OSError:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.kills import kill
+from benchmarks.kills import kill, state
 from runbook_lib.record.folder import RecordFolder, new_run_id
 from runbook_lib.record.genesis import genesis
 from runbook_lib.record.record import Record
@@ -167,10 +167,11 @@ def ends(folder: Path, number: int) -> str:
         took.append(time.monotonic() - began)
         (record,) = [Record.read(one.parent) for one in archive.glob("*/*/*/*/events.jsonl")]
         assert (record.sealed, record.status, process.returncode) == (True, "interrupted", 143)
-        orphans += sum(Path(f"/proc/{pid}").exists() for pid in marker.read_text().split())
-    return (
-        f"SIGTERM to the sealed end: {max(took):.2f} s at most of {number} (goal 2), {orphans} processes left (goal 0)"
-    )
+        pids = [int(pid) for pid in marker.read_text().split()]
+        _wait_for(lambda: all(state(pid) in "ZX" for pid in pids), 2)  # noqa: B023
+        orphans += sum(state(pid) not in "ZX" for pid in pids)
+    longest = f"SIGTERM to the sealed end: {max(took):.2f} s at most of {number} (goal 2)"
+    return f"{longest}, {orphans} processes left 2 s later (goal 0)"
 
 
 _ASLEEP = """import os, subprocess, time
