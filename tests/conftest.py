@@ -189,7 +189,7 @@ def practice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Practice]:
     from runbook_lib.lab import supervisor
 
     folder = tmp_path_factory.mktemp("practice") / "lab"
-    status = supervisor.up(folder)
+    status = supervisor.up(folder, control_plane=os.environ.get("RUNBOOK_TEST_CONTROL_PLANE", "emulated"))
     text = (ROOT / "runbook.toml").read_text(encoding="utf-8")
     (folder / "runbook.toml").write_text(text.replace(".lab/environment.toml", "environment.toml"), encoding="utf-8")
     try:

@@ -31,12 +31,18 @@ def directory(given: Path | None = None) -> Path:
 def up(
     folder: Directory = None,
     prometheus: Annotated[str, typer.Option(help="auto, embedded, or the path of a prometheus binary.")] = "auto",
+    control_plane: Annotated[
+        str, typer.Option(help="auto (real where its programs are), real, or emulated; see: runbook lab control-plane")
+    ] = "auto",
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="Administrator's kubeconfig of a cluster for tests, instead of a control plane.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Start the lab and wait until it serves under load."""
     from runbook_lib.lab import supervisor
 
-    status = supervisor.up(directory(folder), prometheus=prometheus)
+    status = supervisor.up(directory(folder), prometheus=prometheus, control_plane=control_plane, kubeconfig=kubeconfig)
     if as_json:
         emit(status)
         return
@@ -98,6 +104,31 @@ def faults(as_json: Json = False) -> None:
         emit({"faults": [one.to_json() for one in found]})
         return
     columns(((one.name, one.cause, one.description) for one in found), ("NAME", "CAUSE", "WHAT BREAKS"))
+
+
+plane = typer.Typer(no_args_is_help=True, help="A real Kubernetes control plane for the lab, without containers.")
+app.add_typer(plane, name="control-plane")
+
+
+@plane.command("build")
+def build() -> None:
+    """Compile it with Go, once, into the user's cache: some minutes."""
+    from runbook_lib.lab.realplane import programs
+
+    log(f"building Kubernetes {programs.VERSION}; the first time this takes some minutes")
+    line(programs.build())
+
+
+@plane.command("find")
+def find() -> None:
+    """Which programs `runbook lab up --control-plane real` would start; exit 1 when there are none."""
+    from runbook_lib.lab.realplane import programs
+
+    found = programs.find()
+    if found is None:
+        log(f"none: build them with `runbook lab control-plane build`, or put {', '.join(programs.PARTS)} on PATH")
+        raise typer.Exit(1)
+    line(f"{found.source}: " + ", ".join(sorted({words[0] for words in found.commands.values()})))
 
 
 def _summary(status: dict[str, Any]) -> None:

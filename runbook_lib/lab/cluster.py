@@ -135,21 +135,25 @@ class Cluster:
         binding = _binding("ClusterRoleBinding", "ClusterRole", "runbook-node-reader", "runbook-readers")
         self.apply(f"{base}/clusterrolebindings", binding)
 
-    def serve_metrics(self, url: str) -> None:
-        """Let the emulator hand the pod metrics API on to the node, which measures its processes.
+    def serve_metrics(self, port: int) -> None:
+        """Let the API server hand the pod metrics API on to the node, which measures its processes.
 
         Args:
-            url: base URL of the node's own server.
+            port: of the node's own server on loopback, which answers over TLS, too.
         """
+        service = _object("v1", "Service", "node-metrics")
+        service["spec"] = {"type": "ExternalName", "externalName": "localhost", "ports": [{"port": port}]}
+        self.apply("/api/v1/namespaces/kube-system/services", service)
         made = _object("apiregistration.k8s.io/v1", "APIService", "v1beta1.metrics.k8s.io")
-        made["metadata"]["annotations"] = {"lab.runbook/url": url}
+        # The emulator does not look services up.
+        made["metadata"]["annotations"] = {"lab.runbook/url": f"http://127.0.0.1:{port}"}
         made["spec"] = {
             "group": "metrics.k8s.io",
             "version": "v1beta1",
             "groupPriorityMinimum": 100,
             "versionPriority": 100,
             "insecureSkipTLSVerify": True,
-            "service": {"name": "metrics", "namespace": "kube-system"},
+            "service": {"name": "node-metrics", "namespace": "kube-system", "port": port},
         }
         self.apply("/apis/apiregistration.k8s.io/v1/apiservices", made)
 

@@ -12,7 +12,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runbook_lib.errors import LabError, UsageError
 from runbook_lib.lab import cluster, components, environment, history
@@ -24,6 +24,9 @@ from runbook_lib.lab.state import State
 from runbook_lib.lab.status import status, version_of
 from runbook_lib.lab.valkey import USERS, Valkey
 from runbook_lib.lab.vendors.settings import create_secrets
+
+if TYPE_CHECKING:
+    from runbook_lib.lab.realplane.programs import Programs
 
 __all__ = ["down", "status", "up"]
 
@@ -42,6 +45,7 @@ def up(
     prometheus: str = "auto",
     seconds_of_history: int = 900,
     kubeconfig: Path | None = None,
+    control_plane: str = "emulated",
     rate: float = RATE,
 ) -> dict[str, Any]:
     """Start the lab and wait until it serves under load; a lab that is up already stays as it is.
@@ -51,6 +55,8 @@ def up(
         prometheus: ``auto`` (a real one from PATH, else the embedded store), ``embedded``, or the path of a binary.
         seconds_of_history: age of the oldest backfilled sample; 0 for none.
         kubeconfig: administrator's kubeconfig of a real API server to use in place of the emulator.
+        control_plane: ``emulated``, ``real`` (programs that were built or are on this machine), or ``auto``: real where
+            the programs are.
         rate: requests per second of the load.
 
     Returns:
@@ -60,7 +66,7 @@ def up(
         LabError: a component did not come up; names it and shows the end of its log. Everything else is stopped.
     """
     directory = directory.resolve()
-    binary = _prometheus_binary(prometheus)
+    binary, programs = _prometheus_binary(prometheus), _control_plane(control_plane)
     with states.locked(directory):
         current = status(directory)
         if current["state"] == "running":
@@ -69,7 +75,7 @@ def up(
         _clear(directory)
         launch = Launch(State(directory, started=datetime.now(UTC).isoformat(timespec="seconds"), rate=rate))
         try:
-            launch.run(binary, kubeconfig, seconds_of_history)
+            launch.run(binary, kubeconfig, programs, seconds_of_history)
         except BaseException:
             _stop(directory)
             launch.state.state = "failed"
@@ -108,7 +114,7 @@ class Launch:
         self._processes: list[Process] = []
         self._began = time.monotonic()
 
-    def run(self, binary: str, kubeconfig: Path | None, seconds_of_history: int) -> None:
+    def run(self, binary: str, kubeconfig: Path | None, programs: Programs | None, seconds_of_history: int) -> None:
         """Start everything, in parallel where nothing waits for something."""
         for name in ("logs", "config", "kubernetes"):
             (self.directory / name).mkdir(mode=0o700)
@@ -120,7 +126,7 @@ class Launch:
         self._write_secrets(postgres, valkey)
         with ThreadPoolExecutor(max_workers=4) as pool:
             database = pool.submit(self._start_postgres, postgres)
-            admin, api = self._start_cluster(kubeconfig)
+            admin, api = self._start_cluster(kubeconfig, programs)
             cache = pool.submit(self._start_valkey, valkey)
             helm = pool.submit(self._install, admin, api, postgres, valkey)
             payments = self._started(self._spawn.payments(ports["payments"]))
@@ -138,7 +144,7 @@ class Launch:
         self._wait_healthy(admin)
         self._took("pods")
         with ThreadPoolExecutor(max_workers=1) as pool:
-            described = pool.submit(self._describe, binary, kubeconfig)
+            described = pool.submit(self._describe, binary, "real" if kubeconfig or programs else "emulated")
             if seconds_of_history:
                 self._backfill(seconds_of_history)
             _finish(described)
@@ -194,15 +200,15 @@ class Launch:
     def _start_valkey(self, valkey: Valkey) -> None:
         components.keep(self.directory, valkey.start())
 
-    def _start_cluster(self, kubeconfig: Path | None) -> tuple[Path, Process | None]:
-        """Start the emulator, or take the API server that is there; write the kubeconfigs."""
+    def _start_cluster(self, kubeconfig: Path | None, programs: Programs | None) -> tuple[Path, Process | None]:
+        """Start a control plane, or take the API server that is there; write the kubeconfigs."""
         admin = self.directory / "kubeconfig"
         if kubeconfig is not None:
             cluster.write_private(admin, kubeconfig.read_text(encoding="utf-8"))
             return admin, None
         folder = self.directory / "kubernetes"
         tokens = cluster.write_tokens(folder / "tokens.csv")
-        process = self._started(self._spawn.controlplane(self.state.ports["kubernetes"]))
+        process = self._control_plane(programs, tokens["admin"])
         base = folder / "admin.kubeconfig"
         process.wait_until(lambda: base.exists() and bool(base.read_text()), components.READY_SECONDS)
         users = {
@@ -215,6 +221,16 @@ class Launch:
             cluster.write_kubeconfig(path, user, tokens[user], base)
         return admin, process
 
+    def _control_plane(self, programs: Programs | None, admin_token: str) -> Process:
+        """The API server, emulated or real."""
+        port = self.state.ports["kubernetes"]
+        if programs is None:
+            return self._started(self._spawn.controlplane(port))
+        from runbook_lib.lab.realplane import start
+
+        parts = [self._started(part) for part in start.start(self._spawn, programs, port, admin_token)]
+        return next(part for part in parts if part.record.name == start.SERVER)
+
     def _node_kubeconfig(self, kubeconfig: Path | None) -> Path:
         return kubeconfig or self.directory / "kubernetes" / "node.kubeconfig"
 
@@ -226,7 +242,7 @@ class Launch:
         with cluster.Cluster(admin) as kubernetes:
             kubernetes.prepare(credentials)
             if api is not None:
-                kubernetes.serve_metrics(f"http://127.0.0.1:{self.state.ports['node']}")
+                kubernetes.serve_metrics(self.state.ports["node"])
             else:
                 for name in ("reader", "actor"):
                     token = kubernetes.service_account_token(f"runbook-{name}")
@@ -264,13 +280,13 @@ class Launch:
         self.state.details["settled"] = history.wait_settled(url, components.WARM_UP_SCRAPE_SECONDS, self.state.rate)
         self.state.details["backfilled_samples"] = history.backfill(url, seconds)
 
-    def _describe(self, binary: str, kubeconfig: Path | None) -> None:
+    def _describe(self, binary: str, kubernetes: str) -> None:
         """Note for each component whether it is real or emulated, and its version."""
         kinds = {
             "postgres": "real",
             "quota": "real",
             "valkey": "real",
-            "kubernetes": "real" if kubeconfig else "emulated",
+            "kubernetes": kubernetes,
             "metrics": "real" if binary else "emulated",
             "vendors": "emulated",
             "payments": "real",
@@ -313,6 +329,22 @@ def _prometheus_binary(choice: str) -> str:
     found = shutil.which(choice)
     if found is None:
         raise UsageError(f"prometheus={choice!r} is no program; give auto, embedded or the path of a binary")
+    return found
+
+
+def _control_plane(choice: str) -> Programs | None:
+    if choice == "emulated":
+        return None
+    from runbook_lib.lab.realplane import programs
+
+    if choice not in {"auto", "real"}:
+        raise UsageError(f"control plane {choice!r} is unknown; give auto, real or emulated")
+    found = programs.find()
+    if found is None and choice == "real":
+        missing = ", ".join(programs.PARTS)
+        raise UsageError(
+            f"no real control plane: build one with `runbook lab control-plane build`, or put {missing} on PATH"
+        )
     return found
 
 

@@ -1,4 +1,7 @@
-"""Run everything that speaks to a cluster on a real one: ``python -m tests.cluster KUBECONFIG``.
+"""Run everything that speaks to a cluster on a real one: ``python -m tests.cluster [KUBECONFIG]``.
+
+Without a kubeconfig it is the lab's own real control plane (``runbook lab control-plane build``): then the emulator is
+held to it, too, and the notebooks run on a lab whose cluster is real.
 
 The cluster is changed: each test makes namespaces of its own, and the Helm tests need one called ``production``, which
 must not be there before and is deleted afterwards. Nothing of the emulator is started. What the cluster or this machine
@@ -11,6 +14,7 @@ import argparse
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -19,7 +23,13 @@ import pytest
 
 from runbook_lib.clients._kubernetes import ApiServer
 from runbook_lib.errors import ActionError, SourceEmptyError, SourceError
+from runbook_lib.lab.cluster import write_tokens
+from runbook_lib.lab.components import Spawner
+from runbook_lib.lab.process import free_port
+from runbook_lib.lab.realplane import programs as realplane
+from runbook_lib.lab.realplane import start
 from runbook_lib.lab.release import NAMESPACE
+from runbook_lib.lab.state import stop_all
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = (
@@ -28,6 +38,9 @@ TESTS = (
     "tests/clients/test_helm.py",
     "tests/run/test_reconcile_kinds.py",
 )
+#: With a control plane of our own: the emulator is compared with it, and the runbooks run on a lab that stands on it.
+PLANE_TESTS = ("tests/lab/controlplane", "tests/lab/test_realplane.py")
+LAB_TESTS = ("tests/notebooks",)
 #: It brings a node of its own, and so needs a cluster that has none.
 NODE_TESTS = ("tests/lab/test_node.py",)
 
@@ -51,16 +64,48 @@ class Figures:
 def main() -> int:
     """Run the tests; 0 when all that could run passed, 2 when the cluster cannot be used."""
     parser = argparse.ArgumentParser(prog="tests.cluster", description=__doc__.splitlines()[0])
-    parser.add_argument("kubeconfig", type=Path, help="an administrator's kubeconfig of a cluster for tests")
+    parser.add_argument("kubeconfig", type=Path, nargs="?", help="an administrator's kubeconfig of a cluster for tests")
     given = parser.parse_args()
-    api = ApiServer(str(given.kubeconfig), "", connect_seconds=3, total_seconds=10)
+    if given.kubeconfig is None:
+        return _on_our_own()
+    return _on(given.kubeconfig, began=time.monotonic())
+
+
+def _on_our_own() -> int:
+    """The same on a control plane that is started here, and what only such a one can do."""
+    programs = realplane.find()
+    if programs is None:
+        sys.stderr.write("no real control plane; build one with: runbook lab control-plane build\n")
+        return 2
+    began, figures = time.monotonic(), Figures()
+    os.environ["RUNBOOK_TEST_CONTROL_PLANE"] = "real"
+    if programs.source == "built":
+        os.environ["RUNBOOK_CONTROL_PLANE"] = str(realplane.built_path())
+    files = [str(ROOT / name) for name in (*PLANE_TESTS, *LAB_TESTS)]
+    code = pytest.main([*files, "-q", "-p", "no:cacheprovider", "-p", "no:xdist"], plugins=[figures])
+    _print(figures, f"control plane {realplane.VERSION} ({programs.source})", time.monotonic() - began)
+    with tempfile.TemporaryDirectory(prefix="runbook-cluster-") as folder:
+        place = Path(folder)
+        for name in ("logs", "kubernetes"):
+            (place / name).mkdir()
+        tokens = write_tokens(place / "kubernetes" / "tokens.csv")
+        try:
+            parts = list(start.start(Spawner(place), programs, free_port(), tokens["admin"]))
+            assert all(part.alive for part in parts)
+            return int(code) or _on(place / "kubernetes" / "admin.kubeconfig", began=time.monotonic())
+        finally:
+            stop_all(place)
+
+
+def _on(kubeconfig: Path, *, began: float) -> int:
+    api = ApiServer(str(kubeconfig), "", connect_seconds=3, total_seconds=10)
     try:
         problem, told, nodes = _looked_at(api)
         if problem:
             sys.stderr.write(f"{problem}\n")
             return 2
-        os.environ["RUNBOOK_TEST_CLUSTER"] = str(given.kubeconfig.resolve())
-        figures, began = Figures(), time.monotonic()
+        os.environ["RUNBOOK_TEST_CLUSTER"] = str(kubeconfig.resolve())
+        figures = Figures()
         files = [str(ROOT / name) for name in (*TESTS, *(() if nodes else NODE_TESTS))]
         code = pytest.main([*files, "-q", "-k", "real", "-p", "no:cacheprovider", "-p", "no:xdist"], plugins=[figures])
         _print(figures, told, time.monotonic() - began)

@@ -1,0 +1,143 @@
+"""The lab on a real control plane: which programs are taken, and what a person sees."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runbook_lib.errors import LabError, UsageError
+from runbook_lib.lab import supervisor
+from runbook_lib.lab.realplane import programs
+from runbook_lib.lab.state import stop_all
+
+
+@pytest.fixture
+def nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine without any control plane and without Go; the folder is its whole PATH."""
+    empty = tmp_path / "bin"
+    empty.mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(empty))
+    monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
+    return empty
+
+
+def program(folder: Path, *names: str) -> Path:
+    folder.mkdir(exist_ok=True, parents=True)
+    for name in names:
+        (folder / name).write_text("#!/bin/sh\n")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def test_all_four_parts_on_path_are_taken(nothing: Path) -> None:
+    """Programs that somebody installed are used as they are."""
+    program(nothing, *programs.PARTS)
+    found = programs.find()
+    assert found is not None
+    assert ("PATH", (str(nothing / "etcd"),)) == (found.source, found.commands["etcd"])
+
+
+def test_a_missing_part_is_no_control_plane(nothing: Path) -> None:
+    """Without controllers nothing would become of a Deployment, so the emulator is the better choice."""
+    program(nothing, "etcd", "kube-apiserver")
+    assert programs.find() is None
+
+
+def test_assets_are_completed_from_path(nothing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """kubebuilder's folder has no controllers; they come from PATH."""
+    assets = program(tmp_path / "assets", "etcd", "kube-apiserver")
+    program(nothing, "kube-controller-manager", "kube-scheduler")
+    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(assets))
+    found = programs.find()
+    assert found is not None
+    assert ("KUBEBUILDER_ASSETS", (str(assets / "etcd"),)) == (found.source, found.commands["etcd"])
+
+
+def test_what_was_built_comes_first(nothing: Path) -> None:
+    """One program with all parts, in the user's cache."""
+    program(nothing, *programs.PARTS)
+    built = programs.built_path()
+    program(built.parent, built.name)
+    found = programs.find()
+    assert found is not None
+    assert ("built", (str(built), "kube-scheduler")) == (found.source, found.commands["kube-scheduler"])
+
+
+def test_building_without_go_says_what_to_do(nothing: Path) -> None:
+    """The error names what is missing and the other way."""
+    with pytest.raises(LabError, match=r"go is not on PATH: install Go .* or use the emulated one"):
+        programs.build()
+
+
+@pytest.mark.parametrize(
+    ("choice", "told"),
+    [
+        ("real", "build one with `runbook lab control-plane build`"),
+        ("kind", "control plane 'kind' is unknown; give auto, real or emulated"),
+    ],
+)
+def test_a_choice_that_cannot_be_kept_is_refused(nothing: Path, tmp_path: Path, choice: str, told: str) -> None:
+    """Nothing is started, and the error says what is possible."""
+    with pytest.raises(UsageError, match=told):
+        supervisor.up(tmp_path / "lab", control_plane=choice)
+    assert not (tmp_path / "lab").exists()
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """A lab on a real control plane."""
+    if programs.find() is None:
+        pytest.skip("no real control plane: runbook lab control-plane build")
+    folder = tmp_path_factory.mktemp("real") / "lab"
+    try:
+        yield supervisor.up(folder, control_plane="real", seconds_of_history=0)
+    finally:
+        supervisor.down(folder)
+        stop_all(folder)
+
+
+def kubectl(status: dict[str, Any], *words: str) -> str:
+    if shutil.which("kubectl") is None:
+        pytest.skip("no kubectl")
+    command = ["kubectl", "--kubeconfig", status["kubeconfig"], "-n", "production", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+@pytest.mark.lab
+@pytest.mark.slow
+def test_status_names_kind_and_version(real: dict[str, Any]) -> None:
+    """A person sees that the cluster is real, and which one."""
+    shown = real["components"]["kubernetes"]
+    assert ("real", "running") == (shown["kind"], shown["state"])
+    assert programs.find().source != "built" or programs.VERSION == shown["version"]  # type: ignore[union-attr]
+
+
+@pytest.mark.lab
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("rollout", "status", "deployment/api-deployment"), "successfully rolled out"),
+        (("top", "pods"), "CPU(cores)"),
+        (("logs", "deployment/api-deployment"), "started"),
+        (("get", "nodes"), "Ready"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_kubectl_works(real: dict[str, Any], words: tuple[str, ...], expected: str) -> None:
+    """What people type at a cluster is answered by the real API server, with the node's own numbers and logs."""
+    assert expected in kubectl(real, *words)
+
+
+@pytest.mark.lab
+@pytest.mark.slow
+def test_every_part_is_written_down(real: dict[str, Any]) -> None:
+    """The four parts are processes of the lab like all others, written down to be stopped."""
+    written = (Path(real["directory"]) / "processes.jsonl").read_text()
+    assert all(f'"{part}"' in written for part in programs.PARTS)
