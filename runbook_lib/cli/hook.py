@@ -27,7 +27,9 @@ def serve(
     config: Annotated[Path | None, typer.Option("--config", help="Default: hook.toml beside runbook.toml.")] = None,
     listen: Annotated[str, typer.Option(help="Host and port.")] = "127.0.0.1:9099",
     folder: Folder = None,
-    archive: Annotated[str, typer.Option("--out", help="Archive; default: outputs beside runbook.toml.")] = "",
+    archive: Annotated[
+        str, typer.Option("--out", help="Archive; default: the catalogue's, or outputs beside it.")
+    ] = "",
 ) -> None:
     """Receive alerts of Alertmanager, Grafana and PagerDuty until told to stop."""
     from runbook_lib import catalog
@@ -43,7 +45,7 @@ def serve(
     home = known.path.resolve().parent
     books = notebooks.names(home)
     settings = tables.load(config or home / tables.FILE_NAME, books, known)
-    place = Place(_folder(folder), known.path.resolve(), str(local_archive(archive or str(home / "outputs"))), books)
+    place = Place(_folder(folder), known.path.resolve(), str(local_archive(archive or known.archive)), books)
     queue = Queue(place.folder / "queue.sqlite")
     teller = Teller(queue, known)
     dispatcher = Dispatcher(queue, settings, place, teller.tell, spare=True)

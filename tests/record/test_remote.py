@@ -116,6 +116,20 @@ def test_a_sealed_record_is_read_on_another_machine(machines: Machines) -> None:
     assert [] == problems(machines("two").url)
 
 
+def test_a_headless_run_goes_into_the_bucket(machines: Machines, tmp_path: Path) -> None:
+    """A run is given the bucket's address like any folder; what its cells put out is read on another machine."""
+    from benchmarks.records import notebook
+    from runbook_lib.headless.runner import execute
+
+    with machines("one"):
+        path = notebook(tmp_path / "tiny.ipynb", ["print('said in a cell')"])
+        result = execute(path, archive=machines("one").url, watch_parent=False)
+    with machines("two") as archive:
+        record = Record.read(archive.find(result.run_id))
+        assert (True, "said in a cell\n") == (verify(record.path).good, record.last("cell.output")["text"])
+        assert [] == problems(machines("two").url)
+
+
 def test_runs_that_seal_at_once_are_all_in_the_chain(machines: Machines) -> None:
     """Four processes of four machines seal at the same time; each line is there once, none was overwritten."""
     url = machines("one").url
