@@ -72,6 +72,12 @@ url = "http://127.0.0.1:8080"
 
 # [environments.production.redis]
 # host = "127.0.0.1"
+
+# [records]
+# archive = "s3://records/api"   # default: outputs beside this file
+# signing_key = "~/.ssh/runbook"
+# [records.anchors]
+# git = "../anchors"
 """
 
 
