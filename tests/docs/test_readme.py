@@ -7,12 +7,15 @@ import re
 import shlex
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Practice
+from tests.browser.lab_page import serving
+from tests.conftest import COMMAND, ROOT, Practice
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BIN = Path(sys.executable).parent
@@ -56,7 +59,7 @@ def fault(practice: Practice) -> Iterator[None]:
     assert 0 == practice.command("lab", "heal").returncode
 
 
-@pytest.mark.parametrize("words", [w for h in ("Two commands", "In JupyterLab") for w in commands(h)], ids=" ".join)
+@pytest.mark.parametrize("words", commands("Two commands"), ids=" ".join)
 def test_make_targets_exist(words: list[str]) -> None:
     """A make command of the page names a target that make knows how to build."""
     assert "make" == words[0]
@@ -107,6 +110,21 @@ def test_in_ci(practice: Practice, tmp_path: Path) -> None:
     assert 0 == done.returncode, done.stderr
     assert (tmp_path / "out.ipynb").is_file()
     assert before + 1 == len(list((practice.folder / "outputs").glob("*/*/*/*")))
+
+
+def test_in_jupyterlab(practice: Practice) -> None:
+    """JupyterLab answers with the notebook; the rest of the section is worked through by the tests with a browser."""
+    pytest.importorskip("jupyterlab")
+    up, fault, (_, _, *words) = commands("In JupyterLab")
+    assert 0 == run(practice, up, practice.folder).returncode
+    try:
+        assert 0 == run(practice, fault, practice.folder).returncode
+        with serving(COMMAND, practice.environment, practice.folder / "home", *words) as server:
+            with urllib.request.urlopen(server.address, timeout=30) as answer:
+                assert HTTPStatus.OK == answer.status
+            assert "high_latency" in server.address
+    finally:
+        assert 0 == run(practice, ["runbook", "lab", "heal"], practice.folder).returncode
 
 
 def test_lab(practice: Practice) -> None:
