@@ -70,7 +70,7 @@ class Cockpit:
         """See ``Run.ask``."""
         told = self._unasked(plan, approval or self._around.approval)
         if told or not isinstance(plan, Plan):
-            return Decision(plan, "not asked", told)
+            return Decision(plan, "not asked", told, approval or self._around.approval)
         guards = self._guards(plan)
         self._journal("approval.asked", {"plan": plan.digest, "reason": f"{self._person} is asked in the notebook"})
         asked = Asked(

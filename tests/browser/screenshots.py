@@ -39,7 +39,7 @@ def main(target: Path) -> None:
             practice.command("lab", "fault", "idle_in_transaction")
             practice.wait(above=0.2)
             _incident(practice, target)
-            practice.wait(below=0.2)
+            practice.command("lab", "heal")
             practice.command("lab", "fault", "idle_in_transaction")
             practice.wait(above=0.2)
             _incident(practice, target, dark=True)
