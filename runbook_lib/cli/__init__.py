@@ -19,6 +19,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "run": ("run", "Run a runbook headlessly and archive the record."),
     "fleet": ("fleet", "Run a runbook on many services and environments, one record each."),
     "open": ("open", "Work on a runbook, or look at a run, in JupyterLab."),
+    "warm": ("warm", "Import everything once and wait, so that runs begin at once."),
     "approve": ("approve", "Approve one exact plan of a run."),
     "records": ("records", "The archive: list, search, show, verify, replay, recover, keep."),
     "import": ("import_", "Turn a markdown runbook into a notebook."),
@@ -84,10 +85,21 @@ def _root() -> None:
     """Executable runbooks."""
 
 
+def _run_warm() -> None:
+    """Let a waiting process do the run, where there is one; comes back where there is none."""
+    from runbook_lib.headless import forking, warm
+
+    code = None if forking.ready() else warm.run(sys.argv)
+    if code is not None:
+        sys.exit(code)
+
+
 def main() -> None:
     """Entry point: every error of ours becomes one line on stderr and its exit code."""
     from runbook_lib.errors import RunbookError
 
+    if sys.argv[1:2] == ["run"]:
+        _run_warm()
     try:
         app(prog_name="runbook")
     except RunbookError as error:
