@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from runbook_lib.lab.postgres import Postgres
-from runbook_lib.lab.service.database import Database
 from runbook_lib.lab.service import migrations
+from runbook_lib.lab.service.database import Database
 from runbook_lib.lab.service.migrations import MigrationError, applied
 from runbook_lib.lab.service.releases import RELEASES
 from runbook_lib.lab.service.settings import Settings
