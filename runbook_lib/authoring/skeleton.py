@@ -64,7 +64,7 @@ def _cells(name: str, title: str, plan: str) -> list[Cell]:
     if plan:
         cells += [
             Cell("what-helps", "## What would help, and how is it undone?"),
-            Cell("plan", f"plan = {plan}\nplan", "plan"),
+            Cell("plan", f"plan = {plan}\nawait run.ask(plan, approval=approval, watch=latency)", "plan"),
             Cell("apply", "run.apply(plan, approval=approval)", "action"),
             Cell("did-it-help", "## Did it help?\n\nThe same evidence, read again."),
             Cell("verify", "run.verify(latency.again(), against=latency)", "verify"),
