@@ -44,6 +44,7 @@ def begun(archive: Path, name: str = "tiny") -> RecordFolder:
     return folder
 
 
+@pytest.mark.timeout(900)
 def test_ten_thousand_changes_are_all_seen(quick: Path) -> None:
     """Changed bits, cuts, other orders, insertions, missing files, lines of the chain, whole runs: none is missed."""
     records = [begun(quick / "a").seal("succeeded", "healthy") for _ in range(3)]
@@ -89,6 +90,7 @@ while True:
 """
 
 
+@pytest.mark.timeout(900)
 def test_a_hundred_thousand_looks_see_no_part(quick: Path) -> None:
     """While another process writes, every look finds a whole notebook, and a journal of whole lines."""
     folder = begun(quick / "a")
