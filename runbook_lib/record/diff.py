@@ -10,7 +10,11 @@ from typing import Any
 from runbook_lib.errors import RecordError
 from runbook_lib.model.canonical import canonical
 from runbook_lib.model.units import Quantity, format_value
+from runbook_lib.record.event import Event
 from runbook_lib.record.record import Record
+
+#: ``what`` of the note with which a replay takes an outcome from its record.
+REPLAYED_OUTCOME = "replayed_outcome"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +75,30 @@ def _questions(record: Record, replay: Record) -> Iterator[Difference]:
 def _asked(record: Record) -> Counter[str]:
     """Questions and how often each was asked, without those of a change: a replay changes nothing."""
     found: Counter[str] = Counter()
-    waiting: Counter[str] = Counter()
+    for event in answers(record):
+        bound = event.data.get("parameters")
+        words = "" if not bound else f" {canonical(bound).decode()}"
+        found[f"{event.data['source']}.{event.data['name']}{words}"] += 1
+    return found
+
+
+def answers(record: Record) -> tuple[Event, ...]:
+    """What a run read for itself, in order: not what carrying out a change read, for a replay changes nothing."""
+    found: list[Event] = []
+    waiting: list[Event] = []
     changing = False
     for event in record.events:
         if event.kind == "plan" or (event.data.get("what") == "decision" and event.data["word"] == "approved"):
             changing = True
         elif event.kind in {"approval.asked", "action.outcome"}:
             # While a person is asked, what is read is what they look at.
-            changing, waiting = False, Counter()
+            changing, waiting = False, []
+        elif event.data.get("what") == REPLAYED_OUTCOME:
+            changing = False
         elif event.kind in {"evidence", "gap"}:
-            bound = event.data.get("parameters")
-            words = "" if not bound else f" {canonical(bound).decode()}"
-            (waiting if changing else found)[f"{event.data['source']}.{event.data['name']}{words}"] += 1
+            (waiting if changing else found).append(event)
     # A plan without an outcome was not carried out: what was read after it belongs to the run.
-    return found + waiting
+    return (*found, *waiting)
 
 
 def _pairs(area: str, left: Mapping[str, str], right: Mapping[str, str]) -> Iterator[Difference]:

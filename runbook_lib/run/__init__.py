@@ -30,6 +30,7 @@ from runbook_lib.model import (
     Verification,
     Window,
 )
+from runbook_lib.record.diff import REPLAYED_OUTCOME
 from runbook_lib.run import opening, resume
 from runbook_lib.run.ask import Decision, Question
 from runbook_lib.run.attach import Surroundings, current_cell, surroundings
@@ -211,7 +212,8 @@ class Run(Clients):
         self._planned(plan)
         if self._around.replay:
             outcome = opening.replayed_outcome(self._around.replay, plan)
-            self._journal("note", {"text": f"the record says: {outcome}; a replay changes nothing"})
+            told = f"the record says: {outcome}; a replay changes nothing"
+            self._journal("note", {"what": REPLAYED_OUTCOME, "text": told})
         else:
             given = approval or self._around.approval or self._cockpit.granted(plan)
             context = opening.action_context(self._opened, self.environment, self._around, self._journal_durably)

@@ -16,6 +16,7 @@ from runbook_lib.errors import RecordError
 from runbook_lib.model import Endpoint, Environment, Evidence, Gap, Outcome, OutcomeStatus, Plan, Service, Window
 from runbook_lib.model.times import parse_rfc3339
 from runbook_lib.record.anchors import anchor
+from runbook_lib.record.diff import answers
 from runbook_lib.record.folder import RecordFolder, new_run_id
 from runbook_lib.record.genesis import genesis
 from runbook_lib.record.record import Record
@@ -108,16 +109,14 @@ def _tape(around: Surroundings, keep: Callable[[Evidence | Gap], object]) -> Tap
 
 
 def entries(record: Path) -> tuple[Evidence | Gap, ...]:
-    """Everything that a record's run read, in order.
+    """Everything that a record's run read for itself, in order; see ``record.diff.answers``.
 
     Raises:
         RecordError: a file of evidence is missing or cannot be read.
     """
     kept = Record.read(record)
     return tuple(
-        Gap.from_json(event.data) if event.kind == "gap" else kept.answer(event.data)
-        for event in kept.events
-        if event.kind in {"evidence", "gap"}
+        Gap.from_json(event.data) if event.kind == "gap" else kept.answer(event.data) for event in answers(kept)
     )
 
 

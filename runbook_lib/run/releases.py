@@ -18,6 +18,7 @@ from runbook_lib.model import Check, Checks, CheckStatus, Evidence, Findings, Ga
 from runbook_lib.record.archive import Archive
 from runbook_lib.record.record import Record
 from runbook_lib.record.status import Status
+from runbook_lib.run.opening import replayed_outcome
 from runbook_lib.run.verify import POLL_SECONDS
 
 if TYPE_CHECKING:
@@ -98,9 +99,12 @@ class Releases:
         """
         free = self._run.environment.approval.get(getattr(plan, "kind", ""), "") == "none"
         acts = self._around.apply and isinstance(plan, Plan) and bool(approval or self._around.approval or free)
+        if self._around.replay and isinstance(plan, Plan):
+            # A replay probes nothing: it asks for what the record's probe saw, where there was one.
+            acts = replayed_outcome(self._around.replay, plan).sent_at is not None
         probing = Probing(per_second, self._run.service_probe.open_loop(per_second) if acts else None)
         if acts:
-            time.sleep(before_seconds)
+            time.sleep(0.0 if self._around.replay else before_seconds)
         return probing
 
     def watch(self, plan: Plan | NoPlan, *, within_seconds: float = 300) -> Evidence | Gap:
