@@ -106,14 +106,19 @@ def test_killed_browser_loses_no_event(driver: Any, chromium: str, practice: Pra
 
 
 def test_saved_run_is_sealed_as_it_was_shown(lab: LabPage, practice: Practice, server: Server) -> None:
-    """The line falls, the fix is verified; the save after the last cell puts the notebook into a sealed record."""
+    """The number falls, and is judged; the save after the last cell puts the notebook into a sealed record.
+
+    Whether the objective holds again depends on how busy the machine is; that latency falls does not.
+    """
     lab.cell("run.verify(").get_by_text("HELD").wait_for(timeout=240_000)
     lab.cell("run.close(").get_by_text("next step").wait_for(timeout=60_000)
     lab.save()
     assert until(lambda: records(practice, server.notebook)[-1].sealed)
     (record,) = records(practice, server.notebook)
     told = json.dumps(saved(record.path / "notebook.ipynb"))
-    assert ("held", "succeeded") == ((record.verification or {})["status"], str(record.status))
+    verified = record.verification or {}
+    assert {"held": "succeeded", "not_held": "attention"}[verified["status"]] == str(record.status)
+    assert verified["after"]["value"] < verified["before"]["value"]
     assert ("ada typed api" in told, "widget-view" in told) == (True, False)
     assert NOTEBOOK_BYTES > (record.path / "notebook.ipynb").stat().st_size
     assert 0 == practice.command("records", "verify", str(record.path)).returncode
