@@ -66,9 +66,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def hang_ups() -> None:
-    """Who starts the tests with nohup would hand its ignored hang-ups on to every program that they start."""
+def signals() -> None:
+    """Who starts the tests with nohup or in the background would hand ignored signals on to every program started."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import ipaddress
 import json
+import socket
 import sqlite3
 import sys
 import threading
@@ -27,6 +29,8 @@ MOST_AT_ONCE = 32
 MOST_WAITING = 1_000
 #: Time that a sender has for its whole request, seconds.
 REQUEST_SECONDS = 10.0
+#: How long a refused sender may still send into the void, seconds.
+LINGER_SECONDS = 1.0
 
 
 class Receiver(ThreadingHTTPServer):
@@ -45,6 +49,8 @@ class Receiver(ThreadingHTTPServer):
 
     daemon_threads = True
     allow_reuse_address = True
+    #: An alert storm connects at once; with the default of five the kernel would turn senders away.
+    request_queue_size = 128
 
     def __init__(
         self, address: tuple[str, int], settings: Settings, catalog: Catalog, queue: Queue, wake: Callable[[], None]
@@ -168,6 +174,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(content)
+        if close:
+            self._linger()
+
+    def _linger(self) -> None:
+        """Take what is still under way: closing on unread bytes would reset the connection before the answer."""
+        left = MOST_BYTES
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(LINGER_SECONDS)
+            while left > 0 and (chunk := self.connection.recv(min(left, 65536))):
+                left -= len(chunk)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of the base class
         """One line for each request, without anything that the sender wrote."""

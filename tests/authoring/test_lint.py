@@ -39,7 +39,7 @@ BROKEN: list[tuple[str, str, Change]] = [
     ("ids", "Cell 9", lambda content: cell(content, "pods").update(id="Cell 9")),
     ("ids", "database", lambda content: cell(content, "pods").update(id="database")),
     ("size", "", lambda content: content["cells"].__delitem__(slice(3, 13))),
-    ("size", "plan", lambda content: cell(content, "plan")["source"].extend(["plan\n"] * 10)),
+    ("size", "plan", lambda content: cell(content, "plan")["source"].extend(["\n", *["plan\n"] * 10])),
     ("order", "", lambda content: content["cells"].append(content["cells"].pop(2))),
     ("order", "plan", lambda content: cell(content, "plan")["metadata"].update(tags=["plans"])),
     ("parameters", "parameters", code("parameters", "limit: int = 2 + 2")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,12 @@ def kubectl(status: dict[str, Any], *words: str) -> str:
     if shutil.which("kubectl") is None:
         pytest.skip("no kubectl")
     command = ["kubectl", "--kubeconfig", status["kubeconfig"], "-n", "production", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    deadline = time.monotonic() + 60
+    # The API server asks only now and then whether the node's metrics answer.
+    while (done := subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)).returncode:
+        assert time.monotonic() < deadline, done.stderr
+        time.sleep(1)
+    return done.stdout
 
 
 @pytest.mark.lab
