@@ -41,7 +41,7 @@ SIZES: Mapping[str, Callable[[random.Random], dict[str, Any]]] = {
     "redis_slow": lambda rng: {"block_seconds": round(rng.uniform(0.3, 0.8), 2)},
     "redis_eviction": lambda rng: {"maxmemory_mib": rng.randint(6, 12)},
     "redis_down": lambda rng: {"mode": rng.choice(["hang", "stop"])},
-    "cpu_bound": lambda rng: {"work_ms": float(rng.randint(46, 60))},
+    "cpu_bound": lambda rng: {"work_ms": float(rng.randint(38, 56))},
     "bad_release": lambda rng: {"tag": rng.choice(["v2-slow", "v2-pool"])},
     "crash_loop": lambda rng: {"after_seconds": float(rng.randint(5, 12))},
     "slow_dependency": lambda rng: {"seconds": round(rng.uniform(0.5, 1.5), 1)},

@@ -45,7 +45,7 @@ class Chart:
             "text/plain": self.sentence,
         }
         chosen = {k: v for k, v in bundle.items() if (not include or k in include) and k not in (exclude or ())}
-        width, height = (int.from_bytes(self.png[at : at + 4], "big") // ZOOM for at in (16, 20))
+        width, height = (round(int.from_bytes(self.png[at : at + 4], "big") / ZOOM) for at in (16, 20))
         return chosen, {"image/png": {"alt": self.sentence, "width": min(width, WIDTH), "height": height}}
 
     def __str__(self) -> str:

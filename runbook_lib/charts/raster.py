@@ -6,8 +6,9 @@ import math
 from importlib import resources
 
 _FONT = resources.files("runbook_lib.charts") / "fonts" / "DejaVuSans-subset.ttf"
-#: Pixels of the PNG for one unit of the SVG; two keep letters sharp on a phone.
-ZOOM = 2
+#: Pixels of the PNG for one unit of the SVG: letters stay sharp on a phone, and plotly's renderer in JupyterLab, which
+#: shows the PNG first and pays no heed to its declared width, still shows the whole picture in a cell.
+ZOOM = 1.5
 # What the bundled subset can draw; a picture with any other letter also asks the fonts of the machine.
 _COVERED = (
     (0x20, 0x7E),
