@@ -12,6 +12,8 @@ from typing import Any
 from runbook_lib.errors import LabError
 from runbook_lib.lab.release import DEPLOYMENT, NAMESPACE
 
+#: Marks the namespace that a lab made and may empty.
+LAB_LABEL = "lab.runbook/owned"
 #: User -> groups of the emulator's static tokens. Rights come from roles, but for the first group.
 USERS = {
     "admin": "system:masters",
@@ -112,13 +114,28 @@ class Cluster:
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
         self.request("DELETE", f"/api/v1/namespaces/{NAMESPACE}/pods", body)
 
+    def refuse_others(self) -> None:
+        """Make sure that the namespace is free or a lab's own: the lab deletes what it finds there.
+
+        Raises:
+            LabError: somebody else's namespace has this name.
+        """
+        found = self.request("GET", "/api/v1/namespaces?fieldSelector=metadata.name%3D" + NAMESPACE)["items"]
+        if any((one["metadata"].get("labels") or {}).get(LAB_LABEL) != "true" for one in found):
+            raise LabError(
+                f"the cluster has a namespace {NAMESPACE!r} that no lab made: the lab would delete what is in it. "
+                f"Give a cluster for tests, or label the namespace {LAB_LABEL}=true if all of it may go"
+            )
+
     def prepare(self, credentials: Mapping[str, str]) -> None:
         """Create namespace, roles and the Secret that the release reads its credentials from.
 
         Args:
             credentials: environment variable -> value of the Secret ``api-credentials``.
         """
-        self.apply("/api/v1/namespaces", _object("v1", "Namespace", NAMESPACE))
+        namespace = _object("v1", "Namespace", NAMESPACE)
+        namespace["metadata"]["labels"] = {LAB_LABEL: "true"}
+        self.apply("/api/v1/namespaces", namespace)
         secret = _object("v1", "Secret", "api-credentials")
         secret["type"] = "Opaque"
         secret["data"] = {key: base64.b64encode(value.encode()).decode() for key, value in credentials.items()}

@@ -205,6 +205,8 @@ class Launch:
         admin = self.directory / "kubeconfig"
         if kubeconfig is not None:
             cluster.write_private(admin, kubeconfig.read_text(encoding="utf-8"))
+            with cluster.Cluster(admin) as kubernetes:
+                kubernetes.refuse_others()
             return admin, None
         folder = self.directory / "kubernetes"
         tokens = cluster.write_tokens(folder / "tokens.csv")

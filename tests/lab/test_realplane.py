@@ -13,8 +13,11 @@ import pytest
 
 from runbook_lib.errors import LabError, UsageError
 from runbook_lib.lab import supervisor
+from runbook_lib.lab.cluster import Cluster
 from runbook_lib.lab.realplane import programs
+from runbook_lib.lab.release import NAMESPACE
 from runbook_lib.lab.state import stop_all
+from tests.clients.conftest import emulator  # noqa: F401 - the fixture
 
 
 @pytest.fixture
@@ -88,6 +91,19 @@ def test_a_choice_that_cannot_be_kept_is_refused(nothing: Path, tmp_path: Path, 
     with pytest.raises(UsageError, match=told):
         supervisor.up(tmp_path / "lab", control_plane=choice)
     assert not (tmp_path / "lab").exists()
+
+
+def test_a_namespace_of_others_is_refused(emulator: Path, tmp_path: Path) -> None:  # noqa: F811 - the fixture
+    """On a cluster whose namespace no lab made nothing is touched, and the error says why."""
+    with Cluster(emulator) as kubernetes:
+        kubernetes.request("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+        try:
+            with pytest.raises(LabError, match="that no lab made: the lab would delete what is in it"):
+                supervisor.up(tmp_path / "lab", kubeconfig=emulator)
+            found = kubernetes.request("GET", f"/api/v1/namespaces/{NAMESPACE}")
+            assert "Active" == found["status"]["phase"]
+        finally:
+            kubernetes.request("DELETE", f"/api/v1/namespaces/{NAMESPACE}")
 
 
 @pytest.fixture(scope="module")
