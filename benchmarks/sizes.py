@@ -1,7 +1,7 @@
 """What a run of 115,000 points leaves on disk: our record beside JupyterLab's default notebook and nbconvert's page.
 
 As many points are shown twice: as a plotly figure by papermill's notebook with JupyterLab's default renderers, and as
-evidence with our chart by a notebook of ours. The values differ: the peer's are random, ours are smooth and pack better.
+evidence with our chart by a notebook of ours. The values differ: the peer's are random, ours smooth; those pack better.
 """
 
 from __future__ import annotations
