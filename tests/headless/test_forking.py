@@ -27,6 +27,12 @@ import json, os, random, socket, sys, threading, time
 import numpy
 from pathlib import Path
 import runbook_lib.model.times as shared
+def target(fd):
+    # Another thread may close a file between the listing and the look.
+    try:
+        return os.readlink(fd)
+    except FileNotFoundError:
+        return ""
 own = os.environ["OWN"]
 scratch = Path(os.environ["SCRATCH"])
 seen = {
@@ -35,7 +41,7 @@ seen = {
     "numpy": numpy.random.random(),
     "memory": getattr(shared, "MARK", None),
     "session": os.getsid(0) == os.getpid(),
-    "targets": [os.readlink(fd) for fd in Path("/proc/self/fd").iterdir() if os.path.lexists(fd)],
+    "targets": [target(fd) for fd in Path("/proc/self/fd").iterdir()],
     "threads": threading.main_thread() is threading.current_thread(),
     "folder": os.getcwd(),
     "path": sys.path[:2],
@@ -121,7 +127,9 @@ def forks(tmp_path_factory: pytest.TempPathFactory) -> Forks:
         check=False,
     )
     logs = "\n".join(path.read_text() for path in folder.glob("*.log"))
+    journals = "\n".join(path.read_text()[-4000:] for path in folder.glob("of-*/*/*/*/*/events.jsonl"))
     assert 0 == done.returncode, done.stderr + logs
+    assert all((folder / name).exists() for name in ("a", "b")), done.stdout + logs + journals
     seen = [json.loads((folder / name).read_text()) for name in ("a", "b")]
     return Forks(folder, json.loads(done.stdout), *seen)
 
