@@ -82,6 +82,9 @@ def canary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     assert [] == leaks(tmp_path_factory.getbasetemp())
 
 
+JOURNALS = "*/*/*/*/events.jsonl"
+
+
 @dataclass(frozen=True)
 class Practice:
     """A running lab with a catalogue and an archive of its own.
@@ -124,6 +127,22 @@ class Practice:
         assert before is None or (before == self.effects()), f"{runbook} changed something, and was not asked to"
         told: dict[str, Any] = json.loads(done.stdout)
         assert told["exit_code"] == done.returncode
+        return told
+
+    def interrupted(self, runbook: str, *words: str, after: str, seconds: float = 300) -> dict[str, Any]:
+        """Run a runbook, press Ctrl-C once its journal holds an event of a kind, and return what it printed."""
+        archive = self.folder / "outputs"
+        command = [str(COMMAND), "run", runbook, "--json", "--out", str(archive), *words]
+        old, deadline = set(archive.glob(JOURNALS)), time.monotonic() + seconds
+        with subprocess.Popen(
+            command, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, text=True
+        ) as process:
+            while not any(f'"{after}"' in path.read_text() for path in set(archive.glob(JOURNALS)) - old):
+                assert process.poll() is None, f"the run ended without {after}"
+                assert time.monotonic() < deadline, f"no {after} within {seconds:g} s"
+                time.sleep(0.2)
+            process.send_signal(signal.SIGINT)
+            told: dict[str, Any] = json.loads(process.communicate(timeout=60)[0])
         return told
 
     def effects(self) -> dict[str, list[str]]:
