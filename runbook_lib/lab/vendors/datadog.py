@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from runbook_lib.lab.vendors import datadog_logs as logs
-from runbook_lib.lab.vendors import datadog_query, upstream
+from runbook_lib.lab.vendors import datadog_query, datadog_search, upstream
 from runbook_lib.lab.vendors.datadog_metrics import METRICS
 from runbook_lib.lab.vendors.settings import Settings
 from runbook_lib.lab.vendors.wire import Inbox, VendorError, json_object
@@ -123,7 +123,7 @@ class _Datadog:
             end = logs.moment(wanted.get("to", "now"), now)
             query = str(wanted.get("query", "*"))
             lines = await run_in_threadpool(logs.search, self._settings.log_directories, query, start, end)
-        except logs.SearchError as error:
+        except datadog_search.SearchError as error:
             raise VendorError(400, {"errors": [f"Bad Request: {error}"]}) from None
         if body.get("sort") == "timestamp":
             lines.reverse()

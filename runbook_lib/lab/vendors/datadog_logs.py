@@ -1,4 +1,4 @@
-"""Log search over the pods' real log files, with Datadog's search syntax: words, ``key:value``, ``-`` and ``"..."``.
+"""Log search over the pods' real log files, with Datadog's search syntax.
 
 A log collector reads files on the node; so does this one, newest file parts first and never more than a bounded tail.
 """
@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
+
+from runbook_lib.lab.vendors import datadog_search
 
 TAIL_BYTES = 512 * 1024
 _RELATIVE = re.compile(r"now(?:-(\d+)([smhd]))?$")
@@ -22,10 +22,6 @@ _UNIT = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _STATUS = {"warning": "warn", "critical": "critical", "fatal": "critical", "exception": "error"}
 _TIME_KEYS = ("timestamp", "time", "ts", "@timestamp")
 _MESSAGE_KEYS = ("message", "msg", "event")
-
-
-class SearchError(ValueError):
-    """A search that Datadog would refuse, or that is outside the syntax answered here."""
 
 
 @dataclass(frozen=True)
@@ -64,47 +60,15 @@ def moment(text: str | int, now: datetime) -> datetime:
     try:
         parsed = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
     except ValueError:
-        raise SearchError(f"invalid time {text!r}") from None
+        raise datadog_search.SearchError(f"invalid time {text!r}") from None
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
 def search(folders: tuple[Path, ...], query: str, start: datetime, end: datetime) -> list[Line]:
-    """Lines in ``[start, end)`` that match every term, newest first."""
-    terms = _terms(query)
-    found = [
-        line for line in _lines(folders) if start <= line.moment < end and all(_matches(line, *term) for term in terms)
-    ]
+    """Lines in ``[start, end)`` that the query finds, newest first."""
+    wanted = datadog_search.parse(query)
+    found = [line for line in _lines(folders) if start <= line.moment < end and wanted(line)]
     return sorted(found, key=lambda line: (line.moment, line.identity), reverse=True)
-
-
-def _terms(query: str) -> list[tuple[bool, str, str]]:
-    """Terms as (negated, key or "", pattern)."""
-    try:
-        words = shlex.split(query.replace("'", "\\'"))
-    except ValueError as error:
-        raise SearchError(f"query cannot be parsed: {error}") from None
-    terms = []
-    for word in words:
-        if word in ("AND", "*", "*:*"):
-            continue
-        if word in ("OR", "NOT") or word.startswith("("):
-            raise SearchError(f"{word!r} is outside the search syntax that the lab answers; use key:value, words and -")
-        negated = word.startswith("-")
-        key, colon, value = word.lstrip("-").partition(":")
-        terms.append((negated, key, value) if colon and value else (negated, "", word.lstrip("-")))
-    return terms
-
-
-def _matches(line: Line, negated: bool, key: str, pattern: str) -> bool:
-    if not key:
-        hit = fnmatchcase(line.message.casefold(), f"*{pattern.casefold()}*")
-    elif key.startswith("@"):
-        hit = fnmatchcase(str(line.attributes.get(key[1:], "")), pattern)
-    elif key in ("status", "service", "host"):
-        hit = fnmatchcase(str(getattr(line, key)).casefold(), pattern.casefold())
-    else:
-        hit = any(fnmatchcase(tag, f"{key}:{pattern}") for tag in line.tags)
-    return hit != negated
 
 
 def _lines(folders: tuple[Path, ...]) -> Iterator[Line]:
