@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from runbook_lib.cli.output import Json, emit, line
-from runbook_lib.cli.records import Archive, archive_of
+from runbook_lib.cli.records import Archive
+from runbook_lib.cli.where import archive_of
 
 if TYPE_CHECKING:
     from runbook_lib.model import Environment, Plan

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from runbook_lib.cli.output import Json, columns, emit, line
+from runbook_lib.cli.where import catalog_folder
 
 app = typer.Typer(rich_markup_mode=None)
-
-
-def catalog_folder() -> Path | None:
-    """The folder of the nearest catalogue; None when there is none."""
-    from runbook_lib import catalog
-    from runbook_lib.errors import CatalogError
-
-    try:
-        return catalog.find().parent
-    except CatalogError:
-        return None
 
 
 @app.command("list")

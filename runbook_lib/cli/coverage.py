@@ -25,7 +25,7 @@ def coverage(
 ) -> None:
     """Hold alerts and runbooks against each other; exit 1 when an alert leads nowhere."""
     from runbook_lib.authoring import coverage as of
-    from runbook_lib.cli.catalogue import catalog_folder
+    from runbook_lib.cli.where import catalog_folder
     from runbook_lib.headless import notebooks
 
     home = catalog_folder()
@@ -50,7 +50,7 @@ def coverage(
 def last_proven(archive: str = "") -> dict[str, str]:
     """Runbook to the time of its last run that came to its end; empty when there is no archive."""
     from runbook_lib.authoring.coverage import PROVEN
-    from runbook_lib.cli.records import archive_of
+    from runbook_lib.cli.where import archive_of
     from runbook_lib.errors import RunbookError
 
     try:

@@ -92,8 +92,8 @@ def latency_reaches(seconds: float, *, above: bool = True) -> Quantity | None:
 
 
 def _run(approval: Path | None = None) -> RunResult:
-    from runbook_lib.cli.catalogue import catalog_folder
     from runbook_lib.cli.run import progress, summary
+    from runbook_lib.cli.where import catalog_folder
     from runbook_lib.headless import notebooks
     from runbook_lib.headless.runner import execute
 

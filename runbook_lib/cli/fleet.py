@@ -35,7 +35,7 @@ def fleet(
 ) -> None:
     """Run a runbook on many targets: one process and one record each, one page over all. Never applies anything."""
     from runbook_lib import catalog as catalogues
-    from runbook_lib.cli.catalogue import catalog_folder
+    from runbook_lib.cli.where import catalog_folder
     from runbook_lib.errors import UsageError
     from runbook_lib.fleet import targets as sources
     from runbook_lib.fleet.prepare import starter

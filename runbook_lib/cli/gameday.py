@@ -34,7 +34,7 @@ def gameday(
     """Run every runbook, applying nothing, in every scenario of the lab; exit 1 when one did not do its job."""
     from runbook_lib.authoring.gameday import page
     from runbook_lib.cli.lab import directory
-    from runbook_lib.cli.records import archive_of
+    from runbook_lib.cli.where import archive_of
     from runbook_lib.lab import supervisor
     from runbook_lib.model.times import utc_now
 
@@ -61,7 +61,7 @@ def gameday(
 
 
 def _chosen(runbooks: str, scenarios: str) -> tuple[dict[str, Path], list[Fault]]:
-    from runbook_lib.cli.catalogue import catalog_folder
+    from runbook_lib.cli.where import catalog_folder
     from runbook_lib.headless import notebooks
     from runbook_lib.lab.faults import registry
 

@@ -17,7 +17,7 @@ def handover(
     as_json: Json = False,
 ) -> None:
     """What was done, what waits for approval, what is open and how to undo it, from the records of the last hours."""
-    from runbook_lib.cli.records import archive_of
+    from runbook_lib.cli.where import archive_of
     from runbook_lib.model.times import parse_rfc3339, utc_now
     from runbook_lib.record.record import Record
     from runbook_lib.record.views import handover as gather

@@ -22,7 +22,7 @@ def directory(given: Path | None = None) -> Path:
         return given.resolve()
     if named := os.environ.get("RUNBOOK_LAB", ""):
         return Path(named).resolve()
-    from runbook_lib.cli.catalogue import catalog_folder
+    from runbook_lib.cli.where import catalog_folder
 
     return (catalog_folder() or Path.cwd()) / ".lab"
 

@@ -20,7 +20,7 @@ def lint(
 ) -> None:
     """Hold notebooks to the rules; exit 1 with one line for each rule that is broken. Nothing is run."""
     from runbook_lib.authoring.lint import lint as check
-    from runbook_lib.cli.catalogue import catalog_folder
+    from runbook_lib.cli.where import catalog_folder
     from runbook_lib.headless import notebooks as known
 
     paths = notebooks or list(known.names(catalog_folder()).values())

@@ -40,7 +40,7 @@ def open_(
 ) -> None:
     """Work on a runbook, or look at a run, in JupyterLab; every save is archived, the end of a run seals its record."""
     from runbook_lib import actions, catalog
-    from runbook_lib.cli.records import archive_of
+    from runbook_lib.cli.where import archive_of
     from runbook_lib.errors import UsageError
     from runbook_lib.headless.session import find_catalog
     from runbook_lib.run.attach import ARCHIVE, CATALOG, SAVES
@@ -69,8 +69,7 @@ def _notebook(name: str, given: list[str], environment: str, archive: str) -> Pa
     Raises:
         UnknownNameError: neither a runbook nor a run has this name; carries the nearest one.
     """
-    from runbook_lib.cli.catalogue import catalog_folder
-    from runbook_lib.cli.records import archive_of
+    from runbook_lib.cli.where import archive_of, catalog_folder
     from runbook_lib.errors import UnknownNameError
     from runbook_lib.headless import notebooks, workbook
     from runbook_lib.headless.parameters import assignments

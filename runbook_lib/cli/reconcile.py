@@ -19,7 +19,7 @@ def reconcile(
 ) -> None:
     """Read the target of a run's unknown actions and close them with a new record; nothing is sent again."""
     from runbook_lib import catalog
-    from runbook_lib.cli.records import archive_of
+    from runbook_lib.cli.where import archive_of
     from runbook_lib.record.record import Record
     from runbook_lib.run.reconcile import reconcile as close
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from contextlib import nullcontext
@@ -14,10 +13,10 @@ import typer
 from runbook_lib.cli.handover import handover
 from runbook_lib.cli.output import Json, columns, emit, line
 from runbook_lib.cli.reconcile import reconcile
+from runbook_lib.cli.where import archive_of, catalog_folder
 
 if TYPE_CHECKING:
     from runbook_lib import catalog as catalogs
-    from runbook_lib.record import archive as archives
     from runbook_lib.record.diff import Difference
     from runbook_lib.record.index import Entry
 
@@ -27,14 +26,6 @@ app.command("handover")(handover)
 
 Archive = Annotated[str, typer.Option("--archive", help="Archive; default: outputs beside runbook.toml.")]
 Run = Annotated[str, typer.Argument(help="Run id, its beginning, or: last")]
-
-
-def archive_of(given: str) -> archives.Archive:
-    """The archive as given, as ``RUNBOOK_ARCHIVE`` or the catalogue names it, or ``outputs`` beside the catalogue."""
-    from runbook_lib import catalog
-    from runbook_lib.record.archive import Archive as Records
-
-    return Records(given or os.environ.get("RUNBOOK_ARCHIVE", "") or catalog.load().archive)
 
 
 @app.command("list")
@@ -119,7 +110,6 @@ def replay(
     from runbook_lib.headless.offline import refuse
 
     refuse()
-    from runbook_lib.cli.catalogue import catalog_folder
     from runbook_lib.headless.replay import replay as again
 
     record, folder = archive_of(archive).find(run), catalog_folder()
@@ -241,7 +231,6 @@ def remove(
 def _catalog() -> catalogs.Catalog | None:
     """The nearest catalogue, where there is one."""
     from runbook_lib import catalog
-    from runbook_lib.cli.catalogue import catalog_folder
 
     return catalog.load() if catalog_folder() is not None else None
 

@@ -46,8 +46,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run a runbook headlessly and archive the record. The exit code tells how it ended."""
-    from runbook_lib.cli.catalogue import catalog_folder
-    from runbook_lib.cli.records import archive_of
+    from runbook_lib.cli.where import archive_of, catalog_folder
     from runbook_lib.headless import notebooks
     from runbook_lib.headless.parameters import assignments, from_file
     from runbook_lib.headless.runner import execute
