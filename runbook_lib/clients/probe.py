@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from runbook_lib.clients._checks import HEALTHY_WORDS, checks
 from runbook_lib.clients._http import Http, Reply, bearer
 from runbook_lib.clients._retry import Deadline
 from runbook_lib.clients._source import SourceClient
@@ -16,9 +17,6 @@ from runbook_lib.model import Evidence, Gap
 from runbook_lib.model.times import utc_now
 from runbook_lib.secrets import Secret
 
-#: What a healthy service may say; the seed's runbook expects "healthy", others say "ok", "pass" or "up".
-HEALTHY_WORDS = frozenset({"healthy", "ok", "pass", "up"})
-
 
 class HttpProbe(SourceClient):
     """Questions to the service. Settings of the endpoint: ``url``, ``token``; paths come from the workload's
@@ -27,9 +25,10 @@ class HttpProbe(SourceClient):
     source = "service"
 
     def health(self, attempts: int = 3) -> Evidence | Gap:
-        """Document ``{asked, answered, healthy, ratio, status, latency_seconds, attempts}`` of some requests.
+        """Document ``{asked, answered, healthy, ratio, status, checks, latency_seconds, attempts}`` of some requests.
 
-        An answer that says unhealthy is evidence; only no answer at all is a gap.
+        ``checks`` holds what the service says of its own parts: name to ``{said, failing, answers}``, see
+        ``_checks.checks``. An answer that says unhealthy is evidence; only no answer at all is a gap.
         """
         return self._ask(
             "health", self._fetch_health, parameters={"attempts": attempts}, text=self._text("health_path")
@@ -125,6 +124,7 @@ class HttpProbe(SourceClient):
                 "healthy": healthy,
                 "ratio": healthy / len(attempts),
                 "status": next((one["status"] for one in reversed(attempts) if one["status_code"] is not None), ""),
+                "checks": self._redactor.data(checks(bodies)),
                 "latency_seconds": _slowest(attempts),
                 "attempts": attempts,
             }

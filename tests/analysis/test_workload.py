@@ -133,6 +133,11 @@ def test_a_silent_cluster_is_unknown() -> None:
     assert {Severity.UNKNOWN} == {one.severity for one in analysis.replicas(silent, silent)}
 
 
+def failing(name: str, of: int = 3) -> dict[str, dict[str, object]]:
+    """A check that fails in so many of three answers."""
+    return {name: {"said": "refused" if of else "ok", "failing": of, "answers": 3}}
+
+
 def test_a_service_that_calls_itself_healthy_is_ruled_out() -> None:
     """A healthy answer rules errors of the service's own out."""
     assert Role.RULED_OUT is analysis.health(document("service", "health", status="healthy"))[0].role
@@ -144,8 +149,35 @@ def test_a_service_that_calls_itself_healthy_is_ruled_out() -> None:
 )
 def test_a_failing_check_names_what_fails(check: str, cause: str) -> None:
     """The service's own checks say which of its systems is gone."""
-    given = document("service", "health", status="unhealthy", checks={check: "ConnectionError: refused", "other": "ok"})
-    assert {cause} == set(claimed(analysis.health(given)))
+    given = document("service", "health", status="unhealthy", checks={**failing(check), **failing("other", of=0)})
+    claims = claimed(analysis.health(given))
+    assert ({cause}, Severity.CRITICAL) == (set(claims), claims[cause].severity)
+    assert f"the service's own check of its {check} fails in 3 of 3 answers: refused" == claims[cause].title
+
+
+def test_a_check_that_fails_in_one_answer_is_a_warning() -> None:
+    """One pod that cannot reach its database is named, and is not the whole service."""
+    given = document("service", "health", status="healthy", asked=3, healthy=2, checks=failing("database", of=1))
+    assert Severity.WARNING is claimed(analysis.health(given))["db.unreachable"].severity
+
+
+@pytest.mark.parametrize(
+    ("cause", "subject"),
+    [
+        ("db.lock_contention", {}),
+        ("db.idle_in_transaction", {}),
+        ("db.connections_saturated", {"scope": "pool"}),
+        ("app.bad_release", {"prompt": True}),
+        ("traffic.surge", {}),
+    ],
+)
+def test_a_failing_check_displaces_no_better_cause(cause: str, subject: dict[str, Any]) -> None:
+    """While the database answers us, a check that times out is what a found cause does, however weak it is."""
+    answers = Finding("db.slow_query", Severity.NOTE, "quick", Role.RULED_OUT, evidence=("postgres.activity#sha256:1",))
+    better = Finding(cause, Severity.WARNING, "better", confidence=0.3, subject=subject)
+    checks = analysis.health(document("service", "health", status="unhealthy", checks=failing("database")))
+    first, second, *_ = analysis.weigh([*checks, better, answers])
+    assert (cause, "db.unreachable", Role.CONTEXT) == (first.cause, second.cause, second.role)
 
 
 def test_an_unhealthy_answer_without_checks_is_an_error_of_its_own() -> None:

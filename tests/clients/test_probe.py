@@ -46,6 +46,44 @@ def test_unhealthy_answer_is_evidence(make, answerer, status, body, words):
     assert (0, 3, words) == tuple(result.document[k] for k in ("healthy", "answered", "status"))
 
 
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        pytest.param({"checks": {"database": "OperationalError: refused", "cache": "ok"}}, "OperationalError: refused"),
+        pytest.param({"checks": {"database": False, "cache": True}}, "False"),
+        pytest.param({"components": {"database": {"status": "DOWN"}, "cache": {"status": "UP"}}}, "DOWN"),
+        pytest.param(
+            {"checks": {"database": [{"status": "pass"}, {"status": "fail", "output": "refused"}], "cache": "pass"}},
+            "fail: refused",
+        ),
+        pytest.param(
+            {"entries": {"database": {"status": "Unhealthy", "description": "no route"}, "cache": "Healthy"}},
+            "Unhealthy: no route",
+        ),
+        pytest.param({"checks": {"database": "down password=canary-pw", "cache": "ok"}}, "down password=[redacted]"),
+    ],
+    ids=["words", "truth values", "components", "measurements", "entries", "secret"],
+)
+def test_failing_dependency_is_named(make, answerer, body, expected):
+    """What the service says of its own parts is evidence, in each of the usual shapes of a health page."""
+    answerer.always(200, {"status": "unhealthy", **body})
+    result = probe(make, answerer).health()
+    assert isinstance(result, Evidence)
+    assert {"said": expected, "failing": 3, "answers": 3} == result.document["checks"]["database"]
+    assert 0 == result.document["checks"]["cache"]["failing"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"checks": []}, {"checks": None}, {"checks": {"database": None, "cache": {}}}],
+    ids=["none", "a list", "null", "empty"],
+)
+def test_no_word_of_a_part_is_no_check(make, answerer, body):
+    """Nothing said about a part is neither good nor bad."""
+    answerer.always(200, {"status": "healthy", **body})
+    assert {} == probe(make, answerer).health().document["checks"]
+
+
 def test_some_pods_are_unhealthy(make, answerer):
     """One of two pods that fails is seen in the share."""
     good, turn = {"status": "healthy"}, itertools.count()
