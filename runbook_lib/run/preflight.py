@@ -83,7 +83,9 @@ def _service(run: Run) -> Iterator[Check]:
     status = str(answer.document.get("status", "no status"))
     passed = status == "healthy"
     fix = "" if passed else "run: runbook run high_latency"
-    yield Check("service", "health", _status(passed), status, "healthy", fix)
+    checks: Mapping[str, Any] = answer.document.get("checks") or {}
+    failing = [f"{name}: {check['said']}" for name, check in checks.items() if check["failing"]]
+    yield Check("service", "health", _status(passed), "; ".join((status, *failing)), "healthy", fix)
 
 
 def _permissions(run: Run) -> Iterator[Check]:
