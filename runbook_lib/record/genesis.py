@@ -26,6 +26,7 @@ FACTS: Mapping[str, str] = {
     "environment": "where it runs",
     "mode": "headless, interactive, plain (another executor) or replay",
     "systems": "source to its settings in the catalogue, without secrets: where the evidence came from",
+    "credentials": "source to the names of the credentials that it had, never their values or places",
     "apply": "whether approved plans may be applied",
     "actor": "{name, known_by}: who started it, and how that is known",
     "parameters": "the values of the run by name; secrets are never among them",

@@ -84,6 +84,7 @@ def open_record(
         "window": window.to_json(),
         "mode": around.mode,
         "systems": {source: dict(endpoint.settings) for source, endpoint in environment.endpoints.items()},
+        "credentials": {source: sorted(endpoint.secrets) for source, endpoint in environment.endpoints.items()},
         "actor": {"name": person, "known_by": known_by},
         **({"saved_as": str(Path(around.saved_as).resolve())} if around.saved_as else {}),
     }
@@ -151,7 +152,14 @@ def replayed_environment(known: Catalog, name: str, record: Path) -> Environment
             source: environment.endpoints[source].settings if source in environment.endpoints else {}
             for source in sorted(asked)
         }
-    return replace(environment, endpoints={source: Endpoint(source, given, {}) for source, given in systems.items()})
+    # Which credentials there were decides what a run does: Slack's webhook posts, its token also edits. Their values
+    # are not needed, for nothing is asked; a record that does not name them has those of the catalogue.
+    known_names = {source: list(endpoint.secrets) for source, endpoint in environment.endpoints.items()}
+    names = kept.run.get("credentials", known_names)
+    endpoints = {
+        source: Endpoint(source, given, dict.fromkeys(names.get(source, ()), "")) for source, given in systems.items()
+    }
+    return replace(environment, endpoints=endpoints)
 
 
 def replayed_outcome(record: Path, plan: Plan) -> Outcome:

@@ -26,7 +26,7 @@ def sent(practice: Practice, vendor: str, key: str) -> list[dict[str, Any]]:
 
 
 def test_nothing_is_sent_without_apply_and_each_once_with_it(practice: Practice) -> None:
-    """Planned first; then one page, one note, one message and one answer, with what was tried; the gate stays open."""
+    """Planned first; then one page, one note, one message and one answer, with what was tried; a replay sends none."""
     key = uuid.uuid4().hex
     earlier = practice.run("verify_fix", "-p", "window_minutes=2")["run_id"]
     words = ("escalate", "-p", f"incident={key}", "-p", "window_minutes=5")
@@ -37,6 +37,9 @@ def test_nothing_is_sent_without_apply_and_each_once_with_it(practice: Practice)
     assert ["applied"] * 4 == [one["outcome"] for one in told["outcomes"]]
     assert (2, 2) == (len(sent(practice, "pagerduty", key)), len(sent(practice, "slack", key)))
     assert earlier in json.dumps(sent(practice, "pagerduty", key))
+    again = practice.command("records", "replay", told["run_id"], "--json")
+    assert ([], 0) == (json.loads(again.stdout)["differences"], again.returncode)
+    assert (2, 2) == (len(sent(practice, "pagerduty", key)), len(sent(practice, "slack", key)))
 
 
 def test_a_slack_that_refuses_keeps_nobody_from_the_pager(practice: Practice) -> None:
