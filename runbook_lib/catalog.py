@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from runbook_lib import sources
 from runbook_lib.errors import CatalogError, SecretError, UnknownNameError, nearest
 from runbook_lib.model import Endpoint, Environment, Objective, Service
 from runbook_lib.model.service import KNOWN_BY, Freeze
@@ -53,44 +54,8 @@ _RECORDS: Mapping[str, type] = {
 }
 _ANCHORS: Mapping[str, type] = {"git": str, "slack": str, "rfc3161": str, "rfc3161_ca": str}
 _FREEZE: Mapping[str, type] = {"from": datetime, "to": datetime, "reason": str, "allow": list}
-#: Source to its settings. A setting that holds a secret is given as the secret's name.
-_ENDPOINTS: Mapping[str, Mapping[str, type]] = {
-    "prometheus": {"url": str, "token": str, "user": str, "password": str, "range_seconds": int},
-    "grafana": {"url": str, "token": str, "dashboard": str},
-    "datadog": {"url": str, "api_key": str, "application_key": str, "scope": str},
-    "postgres": {
-        "host": str,
-        "port": int,
-        "database": str,
-        "user": str,
-        "password": str,
-        "act_user": str,
-        "act_password": str,
-        "migrate_user": str,
-        "migrate_password": str,
-        "migrate_role": str,
-        "sslmode": str,
-        "end_users": str,
-    },
-    "redis": {"host": str, "port": int, "user": str, "password": str, "tls": bool},
-    "kubernetes": {"kubeconfig": str, "context": str, "namespace": str, "chart": str, "values": str},
-    "service": {"url": str, "token": str},
-    "slack": {"webhook": str, "url": str, "token": str, "channel": str},
-    "pagerduty": {"url": str, "routing_key": str, "token": str},
-    "github": {"url": str, "repository": str, "token": str},
-    "registry": {"url": str, "repository": str, "token": str},
-    "migrations": {"tool": str, "config": str, "program": str},
-    "backups": {"folder": str, "binaries": str, "trial_max_bytes": int},
-}
-_REQUIRED: Mapping[str, str] = {
-    "postgres": "host",
-    "redis": "host",
-    "kubernetes": "kubeconfig",
-    "slack": "webhook",
-    "migrations": "config",
-    "backups": "folder",
-}
-_PATHS = ("kubeconfig", "chart", "values", "config", "folder", "binaries")
+#: Paths of a workload are relative to the catalogue, as those of an environment are.
+_PATHS = ("chart", "values")
 ACTION_KINDS = (
     "scale",
     "end_backend",
@@ -249,7 +214,7 @@ class _Reader:
         self.known(table, tuple(types))
         for name, value in table.items():
             wanted = types[name]
-            fits = isinstance(value, wanted) or (wanted is float and isinstance(value, int))
+            fits = isinstance(value, str if wanted is Path else wanted) or (wanted is float and isinstance(value, int))
             if not fits or (isinstance(value, bool) and wanted is not bool):
                 raise self.fail(name, f"must be {_WORDS[wanted]}, not {value!r}")
         return table
@@ -297,7 +262,8 @@ class _Reader:
         return Objective(name, kind, target, float(threshold) if threshold is not None else None, days)
 
     def environment(self, name: str, table: Mapping[str, Any]) -> Environment:
-        self.known(table, (*_ENVIRONMENT, *_ENDPOINTS))
+        systems = (*sources.SETTINGS, *sources.brought(name for name in table if name not in _ENVIRONMENT))
+        self.known(table, (*_ENVIRONMENT, *systems))
         values = self.typed({key: value for key, value in table.items() if key in _ENVIRONMENT}, _ENVIRONMENT)
         approval = values.get("approval", {})
         for kind, who in approval.items():
@@ -306,7 +272,7 @@ class _Reader:
                 raise self.fail(f"approval.{kind}", f"must be one of {', '.join(_APPROVALS)}, not {who!r}")
         endpoints = {
             source: _Reader(self.path, f"{self.key}.{source}").endpoint(source, table[source])
-            for source in _ENDPOINTS
+            for source in systems
             if source in table
         }
         return Environment(
@@ -363,10 +329,12 @@ class _Reader:
         return Freeze(values["from"], values["to"], values["reason"], allow)
 
     def endpoint(self, source: str, table: Any) -> Endpoint:
-        values = self.typed(table, _ENDPOINTS[source])
-        needed = _REQUIRED.get(source, "url")
-        if needed not in values:
-            raise self.fail(needed, "is missing")
+        allowed = sources.settings(source)
+        as_given = {name: type(value) for name, value in table.items()} if isinstance(table, dict) else {}
+        values = self.typed(table, allowed.types if allowed.known else as_given)
+        for needed in allowed.required:
+            if needed not in values:
+                raise self.fail(needed, "is missing")
         settings: dict[str, str | int | float | bool] = {}
         secrets: dict[str, str] = {}
         for name, value in values.items():
@@ -377,7 +345,8 @@ class _Reader:
                     name, "holds a secret; write its name instead: env:NAME, file:PATH or k8s:namespace/name/key"
                 )
             else:
-                settings[name] = str(self.path.parent / Path(value).expanduser()) if name in _PATHS else value
+                is_path = allowed.types.get(name) is Path
+                settings[name] = str(self.path.parent / Path(value).expanduser()) if is_path else value
         return Endpoint(source, settings, secrets)
 
     def reference(self, name: str, value: str) -> str:
@@ -389,6 +358,7 @@ class _Reader:
 
 _WORDS = {
     str: "text",
+    Path: "text",
     int: "a whole number",
     float: "a number",
     bool: "true or false",

@@ -124,12 +124,14 @@ _ROOMS = frozenset({"actions", "analysis", "charts"})
 
 @cache
 def _systems() -> Mapping[str, type]:
+    from runbook_lib import plugins
     from runbook_lib.run.systems import CLIENTS
 
-    return {
+    own = {
         attribute: getattr(importlib.import_module(f"runbook_lib.clients.{one.module}"), one.name)
         for attribute, one in CLIENTS.items()
     }
+    return {**{name: one.value for name, one in plugins.clients().items() if one.value is not None}, **own}
 
 
 def _aliases(tree: ast.Module) -> dict[str, str]:

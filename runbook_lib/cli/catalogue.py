@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from runbook_lib.cli.output import Json, columns, emit, line
+from runbook_lib.cli.output import Json, columns, emit, line, log
 from runbook_lib.cli.where import catalog_folder
 
 app = typer.Typer(rich_markup_mode=None)
@@ -14,14 +14,24 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.command("list")
 def list_runbooks(as_json: Json = False) -> None:
-    """The runbooks there are."""
+    """The runbooks there are; what cannot be used is named with its reason."""
+    from runbook_lib import plugins
     from runbook_lib.cli.coverage import last_proven
+    from runbook_lib.errors import NotebookError
     from runbook_lib.headless import notebooks
 
-    found = [notebooks.describe(path) for path in notebooks.names(catalog_folder()).values()]
+    found, unreadable = [], []
+    for path in notebooks.names(catalog_folder()).values():
+        try:
+            found.append(notebooks.describe(path))
+        except NotebookError as error:
+            unreadable.append(str(error))
+    for problem in (*plugins.broken(), *unreadable):
+        log(f"left out: {problem}")
     proven = last_proven()
     if as_json:
-        emit({"runbooks": [{**runbook.to_json(), "proven": proven.get(runbook.name, "")} for runbook in found]})
+        listed = [{**runbook.to_json(), "proven": proven.get(runbook.name, "")} for runbook in found]
+        emit({"runbooks": listed, "left_out": [*map(str, plugins.broken()), *unreadable]})
         return
     rows = ((r.name, ", ".join(r.actions) or "nothing", proven.get(r.name, "never")[:10], r.title) for r in found)
     columns(rows, ("NAME", "MAY CHANGE", "LAST PROVEN", "TITLE"))

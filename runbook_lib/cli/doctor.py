@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from runbook_lib.cli.output import Json, emit, line
+from runbook_lib.cli.output import Json, emit, line, log
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -19,9 +19,11 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Every system, permission, metric and tool, each failing line with its fix. Keeps a record like any run."""
-    from runbook_lib import catalog
+    from runbook_lib import catalog, plugins
     from runbook_lib.run import Run
 
+    for problem in plugins.broken():
+        log(f"left out: {problem}")
     known = catalog.load()
     run = Run.start("preflight", service=service or next(iter(known.services), ""), environment=environment, minutes=15)
     checks = run.preflight()

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runbook_lib import plugins
 from runbook_lib.errors import NotebookError, UnknownNameError
 
-#: Entry points of packages that bring runbooks: each names a function that gives a folder of notebooks.
-GROUP = "runbook_lib.runbooks"
 _PACKAGED = Path(__file__).parent.parent / "_notebooks"
 _CHECKOUT = Path(__file__).parent.parent.parent / "notebooks"
 
@@ -59,13 +57,7 @@ def folders(catalog_folder: Path | None = None) -> tuple[Path, ...]:
 
 def _installed() -> Iterator[Path]:
     """Folders that other packages bring, in the order of their names; one that is broken hides none of the others."""
-    from importlib.metadata import entry_points
-
-    for point in sorted(entry_points(group=GROUP), key=lambda one: one.name):
-        try:
-            yield Path(point.load()())
-        except Exception as error:  # noqa: BLE001 - whatever another package does wrong
-            sys.stderr.write(f"runbooks of {point.name} are left out: {type(error).__name__}: {error}\n")
+    return (plugin.value for plugin in plugins.runbooks() if not plugin.problem)
 
 
 def names(catalog_folder: Path | None = None) -> dict[str, Path]:

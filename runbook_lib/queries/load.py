@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from runbook_lib import plugins
 from runbook_lib.errors import CatalogError, ParameterError, UnknownNameError, nearest
 from runbook_lib.model.units import UNITS
 from runbook_lib.queries.query import TYPES, Query, QueryParameter
@@ -36,17 +37,24 @@ PLACEHOLDERS: Mapping[str, tuple[str, ...]] = {
 
 @cache
 def load(source: str) -> Mapping[str, Query]:
-    """The queries of a source, name to query.
+    """The queries of a source, name to query: of our own, or of a client that another package brings.
 
     Raises:
         UnknownNameError: no file holds queries of that source.
-        CatalogError: the file is wrong.
+        CatalogError: the file is missing or wrong.
     """
     path = _FOLDER / f"{source}.toml"
     known = sorted(one.stem for one in _FOLDER.glob("*.toml") if one.stem != _NAMES_FILE)
     if source not in known:
-        raise UnknownNameError("source", source, known, str(_FOLDER))
-    return parse(source, path.read_text(encoding="utf-8"), str(path))
+        brought = {name: one.value for name, one in plugins.clients().items() if one.value is not None}
+        if source not in brought:
+            raise UnknownNameError("source", source, (*known, *brought), str(_FOLDER))
+        path = Path(brought[source].queries_file)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CatalogError(f"cannot be read: {error}", file=str(path)) from error
+    return parse(source, text, str(path))
 
 
 @cache

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from runbook_lib.errors import SecretError
+from runbook_lib import plugins
+from runbook_lib.errors import RunbookError, SecretError
 from runbook_lib.model import Endpoint
 from runbook_lib.secrets import Redactor, SecretRef
 
@@ -92,16 +93,40 @@ class Systems:
         """The client behind an attribute of a run, made once."""
         with self._lock:
             if attribute not in self._made:
-                known = CLIENTS[attribute]
-                made = getattr(importlib.import_module(f"runbook_lib.clients.{known.module}"), known.name)
-                self._made[attribute] = made(
-                    endpoint=LOCAL if known.source == LOCAL.source else self._environment.endpoints.get(known.source),
-                    tape=self._tape,
-                    window=self._window,
-                    workload=self._service.workload,
-                    environment=self._environment.name,
-                )
+                known = CLIENTS.get(attribute)
+                self._made[attribute] = self._make(known) if known else self._brought(attribute)
             return self._made[attribute]
+
+    def _make(self, known: Client) -> Any:
+        made = getattr(importlib.import_module(f"runbook_lib.clients.{known.module}"), known.name)
+        return self._reaching(made, LOCAL if known.source == LOCAL.source else self._endpoint(known.source))
+
+    def _brought(self, source: str) -> Any:
+        """The client that another package brings; one that cannot be made stands there and says so."""
+        from runbook_lib.clients.plugin import BrokenClient, PluginClient
+
+        plugin = plugins.clients()[source]
+        problem = plugin.problem or ("" if issubclass(plugin.value, PluginClient) else "it is no PluginClient")
+        if not problem:
+            try:
+                return self._reaching(plugin.value, self._endpoint(source))
+            except RunbookError as error:
+                problem = str(error)
+            except Exception as error:  # noqa: BLE001 - whatever another package does wrong
+                problem = f"{type(error).__name__}: {error}"
+        return BrokenClient(source, f"{plugin.package}: {problem}", self._tape)
+
+    def _endpoint(self, source: str) -> Endpoint | None:
+        return self._environment.endpoints.get(source)
+
+    def _reaching(self, made: Callable[..., Any], endpoint: Endpoint | None) -> Any:
+        return made(
+            endpoint=endpoint,
+            tape=self._tape,
+            window=self._window,
+            workload=self._service.workload,
+            environment=self._environment.name,
+        )
 
     def close(self) -> None:
         """Let go of every connection; the clients may be used again afterwards."""
@@ -111,11 +136,22 @@ class Systems:
 
     def first_questions(self) -> Mapping[str, Callable[[], Evidence | Gap]]:
         """Source to a first, cheap question, for every system that the environment has."""
+        own = {known.source: (attribute, known.first) for attribute, known in CLIENTS.items() if known.first}
+        others = {name: (name, _first(plugins.clients()[name])) for name in self._environment.endpoints if _other(name)}
         return {
-            known.source: getattr(self.client(attribute), known.first)
-            for attribute, known in CLIENTS.items()
-            if known.first and known.source in self._environment.endpoints
+            source: getattr(self.client(attribute), first)
+            for source, (attribute, first) in {**own, **others}.items()
+            if first and source in self._environment.endpoints
         }
+
+
+def _other(source: str) -> bool:
+    """Whether another package brings the client of a system."""
+    return source not in {known.source for known in CLIENTS.values()} and source in plugins.clients()
+
+
+def _first(plugin: plugins.Plugin) -> str:
+    return str(plugin.value.first) if plugin.value is not None else "loads"
 
 
 def learn_secrets(environment: Environment, redactor: Redactor) -> None:
@@ -150,6 +186,6 @@ class Clients:
     backups: BackupsClient
 
     def __getattr__(self, name: str) -> Any:
-        if name in CLIENTS:
+        if name in CLIENTS or (not name.startswith("_") and name in plugins.clients()):
             return self._systems.client(name)
         raise AttributeError(f"a run has no {name!r}")
