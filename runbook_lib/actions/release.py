@@ -5,20 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from runbook_lib.model import Evidence, Gap, GuardResult, OutcomeStatus
+from runbook_lib.model import Evidence, Gap, GuardResult, OutcomeStatus, rights
 
 if TYPE_CHECKING:
     from runbook_lib.actions.propose import Systems
     from runbook_lib.model import Check, Plan
 
-#: What a new revision and its way back need, by the API server's audit log (real-parts, section 4).
-VERBS = (
-    ("list", "", "secrets", ""),
-    ("create", "", "secrets", ""),
-    ("update", "", "secrets", ""),
-    ("get", "apps", "deployments", ""),
-    ("patch", "apps", "deployments", ""),
-)
 #: How long Helm itself may take, seconds; it does not wait for pods.
 HELM_SECONDS = 120.0
 
@@ -59,12 +51,12 @@ def held(conflicts: Iterable[Conflict]) -> tuple[str, ...]:
 def permissions(run: Systems) -> Iterator[GuardResult]:
     """Whether the cluster lets us make a revision, and another one for the way back."""
     missing, unread = [], []
-    for verb, group, resource, subresource in VERBS:
-        found = run.kubernetes.can(verb, group=group, resource=resource, subresource=subresource)
+    for right in rights.CHANGING["deploy"]:
+        found = run.kubernetes.may(right)
         if isinstance(found, Gap):
-            unread.append(f"{verb} {resource}: {found.reason}")
+            unread.append(f"{right}: {found.reason}")
         elif not found.document.get("allowed"):
-            missing.append(f"{verb} {resource}")
+            missing.append(str(right))
     reason = "; ".join(unread) or (f"denied: {', '.join(missing)}" if missing else "allowed")
     yield GuardResult("may change the release, for the do and the undo", not missing and not unread, reason)
 

@@ -13,8 +13,7 @@ from runbook_lib.authoring.importing import IMPORTED, digest
 from runbook_lib.authoring.lint import Notebook, tree
 from runbook_lib.errors import SourceError
 from runbook_lib.headless.parameters import Parameters
-from runbook_lib.model import Check, Checks, CheckStatus, Environment, Evidence, Gap, Service, Window
-from runbook_lib.run.preflight import VERBS
+from runbook_lib.model import Check, Checks, CheckStatus, Environment, Evidence, Gap, Service, Window, rights
 from runbook_lib.run.systems import Systems
 
 if TYPE_CHECKING:
@@ -97,10 +96,10 @@ def _ask(systems: Systems, attribute: str, method: str) -> Evidence | Gap | None
 
 
 def _permissions(book: Notebook, systems: Systems) -> Iterator[Check]:
-    verbs = dict.fromkeys(verb for kind in book.meta.get("actions", ()) for verb in VERBS.get(kind, ()))
-    for verb, group, resource, subresource in verbs:
-        answer = systems.client("kubernetes").can(verb, group=group, resource=resource, subresource=subresource)
-        name = "/".join(filter(None, (f"{verb} {resource}", subresource)))
+    for right in dict.fromkeys(
+        right for kind in book.meta.get("actions", ()) for right in rights.CHANGING.get(kind, ())
+    ):
+        answer, name = systems.client("kubernetes").may(right), str(right)
         if isinstance(answer, Gap):
             yield Check("permission", name, CheckStatus.UNKNOWN, answer.reason, "allowed")
         else:

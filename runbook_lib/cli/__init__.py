@@ -29,6 +29,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "coverage": ("coverage", "Alerts without a runbook, runbooks without an alert."),
     "hook": ("hook", "Alerts start runs: serve, jobs."),
     "doctor": ("doctor", "Every system and permission, each line with its fix."),
+    "roles": ("roles", "Roles for a cluster with exactly the verbs that runbooks use."),
     "lab": ("lab", "The embedded incident lab: up, down, status, fault, heal, faults."),
     "demo": ("demo", "Start the lab, break it, and run the high-latency runbook on it."),
     "gameday": ("gameday", "Every runbook against every scenario of the lab, scored."),

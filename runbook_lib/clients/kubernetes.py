@@ -20,6 +20,7 @@ from runbook_lib.errors import (
     SourceUnreachableError,
 )
 from runbook_lib.model import Evidence, Gap, Table
+from runbook_lib.model.rights import Right
 from runbook_lib.model.times import parse_rfc3339, utc_now
 
 #: A sample older than this says nothing about now; metrics-server measures every 15 s.
@@ -81,6 +82,10 @@ class KubernetesClient(SourceClient):
     def quotas(self) -> Evidence | Gap:
         """Table ``quota, resource, used, limit, ratio``; no row when nothing is limited."""
         return self._ask("quotas", self._fetch_quotas)
+
+    def may(self, right: Right) -> Evidence | Gap:
+        """As ``can``, of one of the rights that runbooks need."""
+        return self.can(right.verb, group=right.group, resource=right.resource, subresource=right.subresource)
 
     def can(
         self, verb: str, *, group: str = "", resource: str, subresource: str = "", name: str = ""

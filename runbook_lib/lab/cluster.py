@@ -11,50 +11,16 @@ from typing import Any
 
 from runbook_lib.errors import LabError
 from runbook_lib.lab.release import DEPLOYMENT, NAMESPACE
+from runbook_lib.model import rights
 
 #: Marks the namespace that a lab made and may empty.
 LAB_LABEL = "lab.runbook/owned"
-#: User -> groups of the emulator's static tokens. Rights come from roles, but for the first group.
+#: User -> group of the control plane's static tokens. Rights come from the roles that users of the library get, too.
 USERS = {
     "admin": "system:masters",
     "lab-node": "system:masters",
-    "runbook-reader": "runbook-readers",
-    "runbook-actor": "runbook-readers,runbook-actors",
+    **{f"runbook-{role}": f"runbook-{role}s" for role in rights.ROLES},
 }
-_READ = ["get", "list", "watch"]
-_READER_RULES = [
-    {
-        "apiGroups": [""],
-        "resources": [
-            "pods",
-            "pods/log",
-            "services",
-            "endpoints",
-            "configmaps",
-            "events",
-            "resourcequotas",
-            "serviceaccounts",
-        ],
-        "verbs": _READ,
-    },
-    {"apiGroups": ["apps"], "resources": ["deployments", "deployments/scale", "replicasets"], "verbs": _READ},
-    {"apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": _READ},
-    {"apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": _READ},
-    {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": _READ},
-    {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": _READ},
-    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": _READ},
-    {"apiGroups": ["metrics.k8s.io"], "resources": ["pods"], "verbs": ["get", "list"]},
-]
-# What scaling, restarting, Helm and the lock of an action need; Helm keeps its releases in Secrets.
-_CHANGE = ["create", "update", "patch", "delete"]
-_ACTOR_RULES = [
-    {"apiGroups": ["apps"], "resources": ["deployments", "deployments/scale"], "verbs": _CHANGE},
-    {"apiGroups": [""], "resources": ["secrets"], "verbs": _READ + _CHANGE},
-    {"apiGroups": [""], "resources": ["services", "configmaps", "serviceaccounts"], "verbs": _CHANGE},
-    {"apiGroups": [""], "resources": ["pods"], "verbs": ["delete"]},
-    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": _READ + _CHANGE},
-    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": _CHANGE},
-]
 
 
 class Cluster:
@@ -140,17 +106,11 @@ class Cluster:
         secret["type"] = "Opaque"
         secret["data"] = {key: base64.b64encode(value.encode()).decode() for key, value in credentials.items()}
         self.apply(f"/api/v1/namespaces/{NAMESPACE}/secrets", secret)
-        roles = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{NAMESPACE}"
-        for name, rules in (("runbook-reader", _READER_RULES), ("runbook-actor", _ACTOR_RULES)):
-            role = _object("rbac.authorization.k8s.io/v1", "Role", name)
-            self.apply(f"{roles}/roles", {**role, "rules": rules})
-            self.apply(f"{roles}/rolebindings", _binding("RoleBinding", "Role", name, f"{name}s"))
-        node_reader = _object("rbac.authorization.k8s.io/v1", "ClusterRole", "runbook-node-reader")
-        rules = [{"apiGroups": [""], "resources": ["nodes", "namespaces"], "verbs": _READ}]
-        base = "/apis/rbac.authorization.k8s.io/v1"
-        self.apply(f"{base}/clusterroles", {**node_reader, "rules": rules})
-        binding = _binding("ClusterRoleBinding", "ClusterRole", "runbook-node-reader", "runbook-readers")
-        self.apply(f"{base}/clusterrolebindings", binding)
+        for role in rights.ROLES:
+            for one in rights.manifests(role, NAMESPACE):
+                version = str(one["apiVersion"])
+                base = f"/apis/{version}" if "/" in version else f"/api/{version}"
+                self.apply(f"{base}/namespaces/{NAMESPACE}/{str(one['kind']).lower()}s", one)
 
     def serve_metrics(self, port: int) -> None:
         """Let the API server hand the pod metrics API on to the node, which measures its processes.
@@ -175,9 +135,8 @@ class Cluster:
         self.apply("/apis/apiregistration.k8s.io/v1/apiservices", made)
 
     def service_account_token(self, name: str) -> str:
-        """A token of a service account that is a member of the lab's reader or actor role."""
+        """A token of a service account; those of the roles are made with them."""
         path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts"
-        self.apply(path, _object("v1", "ServiceAccount", name))
         request = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",
@@ -187,7 +146,7 @@ class Cluster:
 
 
 def write_tokens(path: Path) -> dict[str, str]:
-    """Write the emulator's static token file and return user -> token."""
+    """Write the control plane's static token file and return user -> token."""
     tokens = {user: secrets.token_urlsafe(24) for user in USERS}
     lines = [f'{token},{user},{user},"{USERS[user]}"' for user, token in tokens.items()]
     write_private(path, "\n".join(lines) + "\n")
@@ -225,12 +184,3 @@ def write_private(path: Path, text: str) -> None:
 
 def _object(api_version: str, kind: str, name: str) -> dict[str, Any]:
     return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name}}
-
-
-def _binding(kind: str, role_kind: str, role: str, group: str) -> dict[str, Any]:
-    made = _object("rbac.authorization.k8s.io/v1", kind, role)
-    made["roleRef"] = {"apiGroup": "rbac.authorization.k8s.io", "kind": role_kind, "name": role}
-    accounts = ["runbook-reader", "runbook-actor"] if group == "runbook-readers" else ["runbook-actor"]
-    made["subjects"] = [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group}]
-    made["subjects"] += [{"kind": "ServiceAccount", "name": name, "namespace": NAMESPACE} for name in accounts]
-    return made

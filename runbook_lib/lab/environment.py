@@ -59,7 +59,7 @@ def write(state: State) -> Path:
             "password": "file:secrets/redis_rb_read_password",
         },
         "kubernetes": {
-            "kubeconfig": "actor.kubeconfig",
+            "kubeconfig": "deployer.kubeconfig",
             "namespace": NAMESPACE,
             "chart": str(CHART),
             "values": "values-prod.yaml",

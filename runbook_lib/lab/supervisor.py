@@ -24,6 +24,7 @@ from runbook_lib.lab.state import State
 from runbook_lib.lab.status import status, version_of
 from runbook_lib.lab.valkey import USERS, Valkey
 from runbook_lib.lab.vendors.settings import create_secrets
+from runbook_lib.model import rights
 
 if TYPE_CHECKING:
     from runbook_lib.lab.realplane.programs import Programs
@@ -187,8 +188,7 @@ class Launch:
             "load_url": f"http://127.0.0.1:{ports['load']}",
             "vendors_url": vendors,
             "kubeconfig": str(self.directory / "kubeconfig"),
-            "reader_kubeconfig": str(self.directory / "reader.kubeconfig"),
-            "actor_kubeconfig": str(self.directory / "actor.kubeconfig"),
+            **{f"{role}_kubeconfig": str(self.directory / f"{role}.kubeconfig") for role in rights.ROLES},
         }
 
     def _start_postgres(self, postgres: Postgres) -> None:
@@ -215,8 +215,7 @@ class Launch:
         process.wait_until(lambda: base.exists() and bool(base.read_text()), components.READY_SECONDS)
         users = {
             admin: "admin",
-            self.directory / "reader.kubeconfig": "runbook-reader",
-            self.directory / "actor.kubeconfig": "runbook-actor",
+            **{self.directory / f"{role}.kubeconfig": f"runbook-{role}" for role in rights.ROLES},
             folder / "node.kubeconfig": "lab-node",
         }
         for path, user in users.items():
@@ -246,7 +245,7 @@ class Launch:
             if api is not None:
                 kubernetes.serve_metrics(self.state.ports["node"])
             else:
-                for name in ("reader", "actor"):
+                for name in rights.ROLES:
                     token = kubernetes.service_account_token(f"runbook-{name}")
                     path = self.directory / f"{name}.kubeconfig"
                     cluster.write_kubeconfig(path, f"runbook-{name}", token, admin)
@@ -318,7 +317,7 @@ def _leave_cluster(kubeconfig: Path) -> None:
 def _clear(directory: Path) -> None:
     for name in _OWN:
         shutil.rmtree(directory / name, ignore_errors=True)
-    kubeconfigs = ("kubeconfig", "reader.kubeconfig", "actor.kubeconfig")
+    kubeconfigs = ("kubeconfig", *(f"{role}.kubeconfig" for role in rights.ROLES))
     for name in ("vendors.jsonl", "environment.toml", "values-prod.yaml", *kubeconfigs):
         (directory / name).unlink(missing_ok=True)
 

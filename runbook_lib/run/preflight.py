@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from runbook_lib.actions import release
 from runbook_lib.errors import UnknownNameError
-from runbook_lib.model import Check, Checks, CheckStatus, Evidence, Gap
+from runbook_lib.model import Check, Checks, CheckStatus, Evidence, Gap, rights
 
 if TYPE_CHECKING:
     from runbook_lib.run import Run
 
 Answer = Evidence | Gap
-#: Kind of action to the verbs that it and its way back need: (verb, API group, resource, subresource).
-VERBS: Mapping[str, tuple[tuple[str, str, str, str], ...]] = {
-    **dict.fromkeys(
-        ("scale", "stop_service"), (("get", "apps", "deployments", ""), ("patch", "apps", "deployments", "scale"))
-    ),
-    **dict.fromkeys(("deploy", "rollback", "unlock_release"), release.VERBS),
-}
-#: What the investigation reads from the cluster.
-READS = (
-    ("get", "apps", "deployments", ""),
-    ("list", "apps", "replicasets", ""),
-    ("list", "", "pods", ""),
-    ("list", "", "events", ""),
-)
 #: Metrics without which the high-latency runbook cannot judge; each is a named query.
 METRICS = ("latency_seconds", "requests_per_second", "error_ratio", "cpu_of_limit", "dependency_latency_seconds")
 _FIXES = {
@@ -89,17 +74,34 @@ def _service(run: Run) -> Iterator[Check]:
 
 
 def _permissions(run: Run) -> Iterator[Check]:
-    wanted = dict.fromkeys((*READS, *(verb for kind in run.environment.actions for verb in VERBS.get(kind, ()))))
-    asked = [partial(run.kubernetes.can, verb, group=g, resource=r, subresource=s) for verb, g, r, s in wanted]
-    for (verb, _, resource, subresource), answer in zip(wanted, run.gather(*asked), strict=True):
-        name = f"{verb} {resource}{'/' if subresource else ''}{subresource}"
+    """Every right of the table; the lock among machines is advice, for the archive has a lock of its own."""
+    changing = any(kind in rights.CHANGING for kind in run.environment.actions)
+    wanted = {**rights.needed(run.environment.actions), **dict.fromkeys(rights.LOCK if changing else (), ("lock",))}
+    answers = run.gather(*(partial(run.kubernetes.may, right) for right in wanted))
+    for (right, kinds), answer in zip(wanted.items(), answers, strict=True):
+        needed = kinds != ("lock",)
         if isinstance(answer, Gap):
-            yield _gap("permissions", name, answer, run, required="allowed")
+            yield _gap("permissions", str(right), answer, run, required="allowed", needed=needed)
             continue
         allowed = bool(answer.document.get("allowed"))
-        fix = "" if allowed else f"grant {verb} on {resource}{'/' * bool(subresource)}{subresource} in the namespace"
         observed = "allowed" if allowed else str(answer.document.get("reason") or "denied")
-        yield Check("permissions", name, _status(allowed), observed, "allowed", fix)
+        yield Check(
+            "permissions",
+            str(right),
+            _status(allowed),
+            observed,
+            "allowed",
+            "" if allowed else _grant(right, kinds),
+            needed,
+        )
+
+
+def _grant(right: rights.Right, kinds: Sequence[str]) -> str:
+    role = next(role for role in rights.ROLES if right in rights.granted(role))
+    told = f"grant {right} in the namespace, or apply: runbook roles {role}"
+    if kinds == ("lock",):
+        return f"{told}; without it only runs of one archive keep out of each other's way"
+    return f"{told}; {' and '.join(kinds)} and the way back need it" if kinds else told
 
 
 def _database(run: Run) -> Iterator[Check]:

@@ -1,7 +1,8 @@
 """Run everything that speaks to a cluster on a real one: ``python -m tests.cluster [KUBECONFIG]``.
 
 Without a kubeconfig it is the lab's own real control plane (``runbook lab control-plane build``): then the emulator is
-held to it, too, and the notebooks run on a lab whose cluster is real.
+held to it, too, the roles are proven on it, and the notebooks and scenarios run on a lab whose cluster is real.
+``--short`` leaves out what needs a lab under load for long: the notebooks and the scenarios.
 
 The cluster is changed: each test makes namespaces of its own, and the Helm tests need one called ``production``, which
 must not be there before and is deleted afterwards. Nothing of the emulator is started. What the cluster or this machine
@@ -13,13 +14,13 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-
-import pytest
 
 from runbook_lib.clients._kubernetes import ApiServer
 from runbook_lib.errors import ActionError, SourceEmptyError, SourceError
@@ -30,6 +31,7 @@ from runbook_lib.lab.realplane import programs as realplane
 from runbook_lib.lab.realplane import start
 from runbook_lib.lab.release import NAMESPACE
 from runbook_lib.lab.state import stop_all
+from tests.cluster.figures import FILE, Figures
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = (
@@ -38,52 +40,76 @@ TESTS = (
     "tests/clients/test_helm.py",
     "tests/run/test_reconcile_kinds.py",
 )
-#: With a control plane of our own: the emulator is compared with it, and the runbooks run on a lab that stands on it.
+#: With a control plane of our own: the emulator is compared with it, and the lab stands on it.
 PLANE_TESTS = ("tests/lab/controlplane", "tests/lab/test_realplane.py")
-LAB_TESTS = ("tests/notebooks",)
+#: The emulator's answers are compared with those of the real one, so both sides run.
+PLANE_WORDS = "real or as_recorded"
+METRICS_TESTS = ("tests/lab/metrics/test_promql_files.py",)
+LONG_TESTS = ("tests/cluster/test_roles.py", "tests/notebooks", "tests/cluster/test_scenarios.py")
 #: It brings a node of its own, and so needs a cluster that has none.
 NODE_TESTS = ("tests/lab/test_node.py",)
+#: Prometheus's own test files, as the module of its v3 line carries them.
+PROMETHEUS = "github.com/prometheus/prometheus@v0.316.0"
+PROMQL_FILES = "RUNBOOK_PROMQL_TESTDATA"
+DOWNLOAD_SECONDS = 180
 
 
-class Figures:
-    """Counts how tests ended, and why the skipped ones were."""
+@dataclass
+class Suite:
+    """Runs tests, each part in a process of its own, and adds up what they count.
 
-    def __init__(self) -> None:
-        self.ended: Counter[str] = Counter()
-        self.skipped: Counter[str] = Counter()
+    Attributes:
+        figures: what was counted.
+        code: exit status of the first part that failed; 0 when none did.
+    """
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Called by pytest for each phase of each test."""
-        if report.skipped:
-            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-            self.skipped[reason.removeprefix("Skipped: ")] += 1
-        elif report.when == "call" or report.failed:
-            self.ended[report.outcome] += 1
+    figures: Figures = field(default_factory=Figures)
+    code: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+    def run(self, files: tuple[str, ...], *, words: str = "", **environment: str) -> None:
+        """Run test files; ``words`` selects among their tests, as pytest's ``-k``."""
+        began = time.monotonic()
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.cluster.figures"]
+        with tempfile.NamedTemporaryFile("r", prefix="runbook-figures-", encoding="utf-8") as file:
+            done = subprocess.run(
+                [*command, *(("-k", words) if words else ()), *(str(ROOT / name) for name in files)],
+                cwd=ROOT,
+                env={**os.environ, **environment, FILE: file.name},
+                check=False,
+            )
+            for line in file:
+                self.figures.add(line)
+        self.code = self.code or done.returncode
+        sys.stdout.write(f"{', '.join(files)}: {time.monotonic() - began:.0f} s\n\n")
 
 
 def main() -> int:
     """Run the tests; 0 when all that could run passed, 2 when the cluster cannot be used."""
     parser = argparse.ArgumentParser(prog="tests.cluster", description=__doc__.splitlines()[0])
     parser.add_argument("kubeconfig", type=Path, nargs="?", help="an administrator's kubeconfig of a cluster for tests")
+    parser.add_argument("--short", action="store_true", help="without the notebooks and the scenarios")
     given = parser.parse_args()
-    if given.kubeconfig is None:
-        return _on_our_own()
-    return _on(given.kubeconfig, began=time.monotonic())
+    if given.kubeconfig is not None:
+        suite = Suite()
+        told = _on(given.kubeconfig, suite, {})
+    else:
+        programs = realplane.find()
+        if programs is None:
+            sys.stderr.write("no real control plane; build one with: runbook lab control-plane build\n")
+            return 2
+        suite = Suite()
+        told = _on_our_own(suite, programs, short=given.short)
+    if told:
+        _print(suite, told)
+    return suite.code
 
 
-def _on_our_own() -> int:
-    """The same on a control plane that is started here, and what only such a one can do."""
-    programs = realplane.find()
-    if programs is None:
-        sys.stderr.write("no real control plane; build one with: runbook lab control-plane build\n")
-        return 2
-    began, figures = time.monotonic(), Figures()
-    os.environ["RUNBOOK_TEST_CONTROL_PLANE"] = "real"
-    if programs.source == "built":
-        os.environ["RUNBOOK_CONTROL_PLANE"] = str(realplane.built_path())
-    files = [str(ROOT / name) for name in (*PLANE_TESTS, *LAB_TESTS)]
-    code = pytest.main([*files, "-q", "-p", "no:cacheprovider", "-p", "no:xdist"], plugins=[figures])
-    _print(figures, f"control plane {realplane.VERSION} ({programs.source})", time.monotonic() - began)
+def _on_our_own(suite: Suite, programs: realplane.Programs, *, short: bool) -> str:
+    """Everything, on control planes that are started here; returns what they are."""
+    ours = {"RUNBOOK_TEST_CONTROL_PLANE": "real"}
+    suite.run(PLANE_TESTS, words=PLANE_WORDS, **ours)
+    suite.run(METRICS_TESTS, **_promql_files())
     with tempfile.TemporaryDirectory(prefix="runbook-cluster-") as folder:
         place = Path(folder)
         for name in ("logs", "kubernetes"):
@@ -92,26 +118,47 @@ def _on_our_own() -> int:
         try:
             parts = list(start.start(Spawner(place), programs, free_port(), tokens["admin"]))
             assert all(part.alive for part in parts)
-            return int(code) or _on(place / "kubernetes" / "admin.kubeconfig", began=time.monotonic())
+            _on(place / "kubernetes" / "admin.kubeconfig", suite, ours)
         finally:
             stop_all(place)
+    if not short:
+        suite.run(LONG_TESTS, **ours)
+    return f"control plane {realplane.VERSION if programs.source == 'built' else ''} ({programs.source})"
 
 
-def _on(kubeconfig: Path, *, began: float) -> int:
+def _promql_files() -> dict[str, str]:
+    """Where Prometheus's test files are: as the environment says, else in Go's module cache, else nowhere."""
+    go = shutil.which("go")
+    if os.environ.get(PROMQL_FILES) or go is None:
+        return {}
+    try:
+        # Outside a module: the versions of a go.mod nearby are not meant.
+        subprocess.run([go, "mod", "download", PROMETHEUS], cwd="/", capture_output=True, timeout=DOWNLOAD_SECONDS,
+                       check=True)  # fmt: skip
+        cache = subprocess.run([go, "env", "GOMODCACHE"], capture_output=True, text=True, timeout=30, check=True).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        sys.stderr.write(f"Prometheus's test files could not be had: {type(error).__name__}\n")
+        return {}
+    return {PROMQL_FILES: str(Path(cache.strip()) / PROMETHEUS / "promql" / "promqltest" / "testdata")}
+
+
+def _on(kubeconfig: Path, suite: Suite, environment: Mapping[str, str]) -> str:
+    """The tests for any cluster; returns what it is, empty when it cannot be used."""
     api = ApiServer(str(kubeconfig), "", connect_seconds=3, total_seconds=10)
+    used = False
     try:
         problem, told, nodes = _looked_at(api)
         if problem:
             sys.stderr.write(f"{problem}\n")
-            return 2
-        os.environ["RUNBOOK_TEST_CLUSTER"] = str(kubeconfig.resolve())
-        figures = Figures()
-        files = [str(ROOT / name) for name in (*TESTS, *(() if nodes else NODE_TESTS))]
-        code = pytest.main([*files, "-q", "-k", "real", "-p", "no:cacheprovider", "-p", "no:xdist"], plugins=[figures])
-        _print(figures, told, time.monotonic() - began)
-        return int(code)
+            suite.code = suite.code or 2
+            return ""
+        used = True
+        where = {"RUNBOOK_TEST_CLUSTER": str(kubeconfig.resolve())}
+        suite.run((*TESTS, *(() if nodes else NODE_TESTS)), words="real", **environment, **where)
+        return told
     finally:
-        _leave(api)
+        if used:
+            _leave(api)
         api.close()
 
 
@@ -133,20 +180,35 @@ def _looked_at(api: ApiServer) -> tuple[str, str, int]:
 
 def _leave(api: ApiServer) -> None:
     """Delete the namespace that the Helm tests made; there was none before, or nothing was run."""
-    if "RUNBOOK_TEST_CLUSTER" in os.environ:
-        try:
-            api.write("DELETE", f"/api/v1/namespaces/{NAMESPACE}", None)
-        except (SourceError, ActionError) as error:
-            sys.stderr.write(f"namespace {NAMESPACE!r} could not be deleted: {error}\n")
+    try:
+        api.write("DELETE", f"/api/v1/namespaces/{NAMESPACE}", None)
+    except (SourceError, ActionError) as error:
+        sys.stderr.write(f"namespace {NAMESPACE!r} could not be deleted: {error}\n")
 
 
-def _print(figures: Figures, told: str, seconds: float) -> None:
+def _print(suite: Suite, told: str) -> None:
+    figures = suite.figures
     programs = {"helm": shutil.which("helm"), "helm 3": os.environ.get("RUNBOOK_TEST_HELM3"),
                 "helm 4": os.environ.get("RUNBOOK_TEST_HELM4")}  # fmt: skip
     there = ", ".join(name for name, place in programs.items() if place) or "no helm command"
     lines = [f"{told}; the Helm SDK and {there}"]
-    lines.append(f"{figures.ended['passed']} passed, {figures.ended['failed']} failed in {seconds:.0f} s")
+    lines.append(
+        f"{figures.ended['passed']} passed, {figures.ended['failed']} failed in {time.monotonic() - suite.began:.0f} s"
+    )
     lines += [f"  {count} skipped: {reason}" for reason, count in figures.skipped.most_common()]
+    count = figures.counted
+    if count["answers compared"]:
+        compared, still = count["answers compared"], count["recorded answers still real"]
+        lines.append(f"the real server's answers as recorded: {still} of {compared}")
+        lines.append(f"the emulator's answers alike: {count['answers alike']} of {compared}")
+    if count["right"]:
+        told = ", ".join(f"{count[name]} {name}" for name in ("right", "refused", "wrong"))
+        lines.append(f"PromQL tests of Prometheus: {told}")
+    if count["scenarios"]:
+        lines.append(f"scenarios right on a real control plane: {count['scenarios right']} of {count['scenarios']}")
+    lines += [f"  {line}" for line in figures.listed.get("scenarios wrong", ())]
+    for name in ("verbs granted", "verbs used"):
+        lines += [f"{name}: {line}" for line in figures.listed.get(name, ())]
     sys.stdout.write("\n" + "\n".join(lines) + "\n")
 
 

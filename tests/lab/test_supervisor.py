@@ -25,6 +25,7 @@ from runbook_lib.lab import supervisor
 from runbook_lib.lab.faults import registry
 from runbook_lib.lab.history import MARK
 from runbook_lib.lab.status import get_json
+from runbook_lib.model.rights import ROLES
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -92,7 +93,8 @@ def test_service_answers_with_the_release_of_the_chart(lab: dict[str, Any]) -> N
 
 def test_private_files_are_private(lab: dict[str, Any]) -> None:
     """Nobody else may read the state, the kubeconfigs, the environment or a secret."""
-    names = ("lab.json", "kubeconfig", "actor.kubeconfig", "reader.kubeconfig", "environment.toml")
+    kubeconfigs = ("kubeconfig", *(f"{role}.kubeconfig" for role in ROLES))
+    names = ("lab.json", *kubeconfigs, "environment.toml")
     paths = [folder(lab) / name for name in names] + list((folder(lab) / "secrets").iterdir())
     assert {0o600} == {stat.S_IMODE(path.stat().st_mode) for path in paths}
 

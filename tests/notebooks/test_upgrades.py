@@ -90,7 +90,7 @@ def test_denied_verb_is_named(practice: Practice) -> None:
     """With the reader's credentials the preflight names each verb that deploying and its undo lack."""
     catalogue = practice.folder / "environment.toml"
     text = catalogue.read_text(encoding="utf-8")
-    catalogue.write_text(text.replace("actor.kubeconfig", "reader.kubeconfig"), encoding="utf-8")
+    catalogue.write_text(text.replace("deployer.kubeconfig", "reader.kubeconfig"), encoding="utf-8")
     try:
         told = practice.run("preflight")
     finally:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import json
 import ssl
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
 
-from runbook_lib.lab.cluster import write_private
+from runbook_lib.lab.cluster import USERS, write_private
 from runbook_lib.lab.components import Spawner, keep
 from runbook_lib.lab.controlplane.__main__ import kubeconfig
 from runbook_lib.lab.controlplane.listener import context_in
@@ -21,6 +22,20 @@ SERVER = "kube-apiserver"
 READY_SECONDS = 90.0
 #: A node that does not answer loses its pods after this; the node agent renews its lease every few seconds.
 NODE_GRACE = "40s"
+#: What the audit log keeps: all that the runbooks ask, and of everybody else the changes. Leases are renewed by the
+#: second, and events only tell of changes. https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/
+_AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived", "ResponseStarted"],
+    "rules": [
+        {"level": "Metadata", "users": [user for user in USERS if user.startswith("runbook-")]},
+        {"level": "None", "resources": [{"group": "coordination.k8s.io", "resources": ["leases"]}]},
+        {"level": "None", "resources": [{"group": group, "resources": ["events"]} for group in ("", "events.k8s.io")]},
+        {"level": "Metadata", "verbs": ["create", "update", "patch", "delete", "deletecollection"]},
+        {"level": "None"},
+    ],
+}
 
 
 def start(spawn: Spawner, programs: Programs, port: int, admin_token: str) -> Iterator[Process]:
@@ -39,6 +54,7 @@ def start(spawn: Spawner, programs: Programs, port: int, admin_token: str) -> It
     _, authority = context_in(folder, write_private)
     admin = folder / "admin.kubeconfig"
     write_private(admin, kubeconfig(f"https://127.0.0.1:{port}", admin_token, authority))
+    write_private(folder / "audit-policy.json", json.dumps(_AUDIT_POLICY))  # JSON is YAML
     store = f"http://127.0.0.1:{free_port()}"
     yield _part(spawn, programs, "etcd", _etcd(folder, store))
     api = _part(spawn, programs, SERVER, _apiserver(folder, store, port))
@@ -97,6 +113,8 @@ def _apiserver(folder: Path, store: str, port: int) -> dict[str, object]:
         # Its own address is loopback, which no EndpointSlice may hold.
         "endpoint-reconciler-type": "none",
         "event-ttl": "1h",
+        "audit-policy-file": folder / "audit-policy.json",
+        "audit-log-path": folder / "audit.jsonl",
     }
 
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import secrets
-import socket
 import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from runbook_lib.lab.controlplane import certificate
+from runbook_lib.lab.components import Spawner
+from runbook_lib.lab.process import Process, free_port
+from runbook_lib.lab.realplane import programs, start
 
-REAL = "RUNBOOK_CONTROL_PLANE"
-"""Names a binary with the subcommands etcd, kube-apiserver, kube-controller-manager and kube-scheduler."""
+REAL = "RUNBOOK_TEST_CONTROL_PLANE"
+"""Says ``real`` where tests are to use a real control plane, too."""
 USERS = {"admin": "system:masters", "viewer": "viewers", "actor": "actors", "nobody": ""}
 READY_SECONDS = 60.0
 
@@ -35,10 +35,10 @@ class ApiServer:
     """
 
     def __init__(
-        self, kind: str, url: str, directory: Path, tokens: Mapping[str, str], processes: list[subprocess.Popen[bytes]]
+        self, kind: str, url: str, directory: Path, tokens: Mapping[str, str], stop: Callable[[], None]
     ) -> None:
         self.kind, self.url, self.directory = kind, url, directory
-        self._tokens, self._processes = tokens, processes
+        self._tokens, self._stop = tokens, stop
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -91,16 +91,7 @@ class ApiServer:
     def stop(self) -> None:
         """End every process."""
         self._client.close()
-        for process in reversed(self._processes):
-            process.terminate()
-        for process in reversed(self._processes):
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(10)
-            if process.stdout:
-                process.stdout.close()
+        self._stop()
 
 
 def write_tokens(directory: Path) -> dict[str, str]:
@@ -123,89 +114,46 @@ def start_emulator(directory: Path, *flags: str) -> ApiServer:
     assert process.stdout is not None
     line = process.stdout.readline().decode().split()
     assert line[:1] == ["ready"], (directory / "emulator.log").read_text()
-    return ApiServer("emulated", line[1], directory, tokens, [process])
+
+    def stop() -> None:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+        process.stdout.close()  # type: ignore[union-attr]
+
+    return ApiServer("emulated", line[1], directory, tokens, stop)
 
 
-def start_real(binary: str, directory: Path, *, controllers: bool = True) -> ApiServer:
-    """Start etcd, kube-apiserver and, unless switched off, the controllers and the scheduler."""
-    tokens = write_tokens(directory)
-    client, peer, api, manager, scheduler = free_ports(5)
-    (directory / "sa.key").write_text(certificate.make("service accounts")[1])
-    url = f"https://127.0.0.1:{api}"
-    authority, key = certificate.make("tests")
-    (directory / "tls.crt").write_text(authority)
-    (directory / "tls.key").write_text(key)
-    _write_kubeconfig(directory / "admin.kubeconfig", url, tokens["admin"], authority)
-    processes: list[subprocess.Popen[bytes]] = []
+def start_real(directory: Path, *, controllers: bool = True) -> ApiServer:
+    """Start a real control plane as the lab does; etcd and the API server alone, where controllers are switched off."""
+    programs = found_programs()
+    assert programs is not None
+    for name in ("logs", "kubernetes"):
+        (directory / name).mkdir()
+    home, port = directory / "kubernetes", free_port()
+    tokens = write_tokens(home)
+    parts: list[Process] = []
 
-    def start(name: str, flags: Mapping[str, object]) -> None:
-        with (directory / f"{name}.log").open("wb") as log:
-            command = [binary, name, *(f"--{key}={value}" for key, value in flags.items())]
-            processes.append(subprocess.Popen(command, stdout=log, stderr=log, cwd=directory, start_new_session=True))
+    def stop() -> None:
+        for part in reversed(parts):
+            part.stop(10)
 
-    start(
-        "etcd",
-        {
-            "data-dir": directory / "etcd",
-            "listen-client-urls": f"http://127.0.0.1:{client}",
-            "listen-peer-urls": f"http://127.0.0.1:{peer}",
-        },
-    )
-    start(
-        "kube-apiserver",
-        {
-            "etcd-servers": f"http://127.0.0.1:{client}",
-            "bind-address": "127.0.0.1",
-            "advertise-address": "127.0.0.1",
-            "secure-port": api,
-            "tls-cert-file": directory / "tls.crt",
-            "tls-private-key-file": directory / "tls.key",
-            "cert-dir": directory / "certs",
-            "token-auth-file": directory / "tokens.csv",
-            "authorization-mode": "RBAC",
-            "service-cluster-ip-range": "10.96.0.0/16",
-            "service-account-issuer": "https://kubernetes.default.svc",
-            "service-account-key-file": directory / "sa.key",
-            "service-account-signing-key-file": directory / "sa.key",
-            "disable-admission-plugins": "ServiceAccount",
-            "endpoint-reconciler-type": "none",
-        },
-    )
-    server = ApiServer("real", url, directory, tokens, processes)
+    # The API server is ready only once the part after it was started.
+    for part in start.start(Spawner(directory), programs, port, tokens["admin"]):
+        parts.append(part)
+        if not controllers and len(parts) == 2:
+            break
+    server = ApiServer("real", f"https://127.0.0.1:{port}", home, tokens, stop)
     _wait_ready(server)
-    if controllers:
-        common = {
-            "kubeconfig": directory / "admin.kubeconfig",
-            "bind-address": "127.0.0.1",
-            "leader-elect": "false",
-            "authentication-skip-lookup": "true",
-        }
-        start(
-            "kube-controller-manager",
-            {
-                **common,
-                "secure-port": manager,
-                "cert-dir": directory / "manager",
-                "service-account-private-key-file": directory / "sa.key",
-            },
-        )
-        start("kube-scheduler", {**common, "secure-port": scheduler, "cert-dir": directory / "scheduler"})
     return server
 
 
-def real_binary() -> str:
-    """The control-plane binary that the environment names, or an empty string."""
-    path = os.environ.get(REAL, "")
-    return path if path and os.access(path, os.X_OK) else ""
-
-
-def free_ports(count: int) -> list[int]:
-    """Free loopback ports."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
+def found_programs() -> programs.Programs | None:
+    """The programs of a real control plane, where the tests are to use one."""
+    return programs.find() if os.environ.get(REAL) == "real" else None
 
 
 def _wait_ready(server: ApiServer) -> None:
@@ -218,29 +166,5 @@ def _wait_ready(server: ApiServer) -> None:
             pass
         if time.monotonic() > deadline:
             server.stop()
-            raise AssertionError((server.directory / "kube-apiserver.log").read_text()[-2000:])
+            raise AssertionError((server.directory.parent / "logs" / "kube-apiserver.log").read_text()[-2000:])
         time.sleep(0.2)
-
-
-def _write_kubeconfig(path: Path, url: str, token: str, authority: str) -> None:
-    path.write_text(
-        json.dumps(
-            {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "current-context": "lab",
-                "clusters": [
-                    {
-                        "name": "lab",
-                        "cluster": {
-                            "server": url,
-                            "certificate-authority-data": base64.b64encode(authority.encode()).decode(),
-                        },
-                    }
-                ],
-                "users": [{"name": "user", "user": {"token": token}}],
-                "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "user", "namespace": "default"}}],
-            }
-        )
-    )
-    path.chmod(0o600)

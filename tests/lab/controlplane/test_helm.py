@@ -1,6 +1,6 @@
 """Helm works against the emulator: the SDK that the lab uses, and the commands of both major versions where present.
 
-``RUNBOOK_HELM3`` and ``RUNBOOK_HELM4`` name the commands.
+``RUNBOOK_TEST_HELM3`` and ``RUNBOOK_TEST_HELM4`` name the commands.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ kind: Service
 metadata: {name: api}
 spec: {selector: {app: api}, ports: [{port: 80}]}
 """
-COMMANDS = {"helm3": "RUNBOOK_HELM3", "helm4": "RUNBOOK_HELM4"}
+COMMANDS = {"helm3": "RUNBOOK_TEST_HELM3", "helm4": "RUNBOOK_TEST_HELM4"}
 
 
 @pytest.fixture

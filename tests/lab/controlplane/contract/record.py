@@ -1,6 +1,6 @@
 """Record the real API server's answers to every case: ``python -m tests.lab.controlplane.contract.record``.
 
-Needs the environment variable that ``servers.REAL`` names. Writes ``answers/*.json``.
+Needs a real control plane, and the environment variable that ``servers.REAL`` names. Writes ``answers/*.json``.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab.controlplane.contract import conversation
-from tests.lab.controlplane.servers import REAL, real_binary, start_real
+from tests.lab.controlplane.servers import REAL, found_programs, start_real
 
 ANSWERS = Path(__file__).parent / "answers"
 
 
 def main() -> int:
     """Record all cases; returns the exit code."""
-    if not real_binary():
-        sys.stderr.write(f"{REAL} names no control-plane binary\n")
+    if found_programs() is None:
+        sys.stderr.write(f"no real control plane, or {REAL} does not say real\n")
         return 2
     cases = conversation.load()
     groups: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as directory:
-        server = start_real(real_binary(), Path(directory), controllers=False)
+        server = start_real(Path(directory), controllers=False)
         try:
             for number, (name, case) in enumerate(cases):
                 group, _, title = name.partition("/")

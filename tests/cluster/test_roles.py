@@ -1,0 +1,154 @@
+"""Every notebook on a real API server under its role: the audit log shows each verb that the role grants, and no other.
+
+It takes minutes, for a release goes out, its migration is undone and the service returns; so it runs with
+``make test-cluster`` only.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runbook_lib.clients import _helm
+from runbook_lib.clients._tape import LiveTape
+from runbook_lib.clients.helm import HelmClient
+from runbook_lib.lab.release import CHART, NAMESPACE
+from runbook_lib.model import Endpoint, Evidence, Window
+from runbook_lib.model.rights import ROLES, Right, granted
+from tests.conftest import Practice
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.lab,
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(
+        os.environ.get("RUNBOOK_TEST_CONTROL_PLANE") != "real", reason="roles on a real cluster: make test-cluster"
+    ),
+]
+
+QUICK = ("-p", "probe_seconds=2", "-p", "window_minutes=10")
+BACK = ("-p", "release=v1", "-p", "because=the next release is a day away", "-p", "window_minutes=5")
+READ_ONLY = ("preflight", "high_latency", "validate", "verify_fix", "slo_report", "escalate")
+
+
+@contextmanager
+def acting_as(practice: Practice, role: str) -> Iterator[None]:
+    """The runbooks reach the cluster with the credentials of a role."""
+    file = practice.folder / "environment.toml"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("deployer.kubeconfig", f"{role}.kubeconfig"), encoding="utf-8")
+    try:
+        yield
+    finally:
+        file.write_text(text, encoding="utf-8")
+
+
+def approved(practice: Practice, told: dict[str, Any], runbook: str, *words: str, by: str = "grace") -> tuple[str, ...]:
+    """Approve the last plan that a run told of, as somebody; the words that carry it out."""
+    assert told["plans"], f"{runbook} has no plan: {json.dumps(told)[:2000]}"
+    plan, archive = told["plans"][-1]["digest"], f"{practice.folder}/outputs"
+    with pytest.MonkeyPatch.context() as person:
+        person.setenv("RUNBOOK_ACTOR", by)
+        done = practice.command("approve", told["run_id"], "--plan", plan, "--archive", archive, "--json")
+    assert 0 == done.returncode, done.stderr
+    return (runbook, *words, "--apply", "--approval", json.loads(done.stdout)["approval"])
+
+
+def carried_out(practice: Practice, runbook: str, *words: str) -> None:
+    """Plan, approve and apply; it must have been applied."""
+    told = practice.run(*approved(practice, practice.run(runbook, *words), runbook, *words))
+    assert ["applied"] == [one["outcome"] for one in told["outcomes"]], told["outcomes"]
+
+
+def scaled(practice: Practice) -> None:
+    """Pods at their processor limit lead to a plan of more pods, which is applied."""
+    assert practice.wait(below=0.2, seconds=300)
+    done = practice.command("lab", "fault", "cpu_bound")
+    assert 0 == done.returncode, done.stderr
+    try:
+        assert practice.wait(above=0.2)
+        words = ("high_latency", "-p", "window_minutes=5")
+        told = practice.interrupted(*approved(practice, practice.run(*words), *words), after="action.outcome")
+        assert ["applied"] == [one["outcome"] for one in told["outcomes"]], told["outcomes"]
+    finally:
+        healed = practice.command("lab", "heal")
+        assert 0 == healed.returncode, healed.stderr
+
+
+def revised(practice: Practice, times: int) -> None:
+    """Every Helm that is here makes some revisions; together more than Helm keeps."""
+    named = [os.environ.get(name, "") for name in ("RUNBOOK_TEST_HELM4", "RUNBOOK_TEST_HELM3")]
+    backends: list[_helm.Backend] = [_helm.Sdk(), *(_helm.Command(program) for program in named if program)]
+    settings = {"kubeconfig": str(practice.folder / "deployer.kubeconfig"), "namespace": NAMESPACE}
+    values = str(practice.folder / "values-prod.yaml")
+    for backend in backends:
+        client = HelmClient(
+            endpoint=Endpoint("kubernetes", settings, {}),
+            workload={"release": "api-release", "chart": str(CHART), "values": values},
+            tape=LiveTape(),
+            window=Window.last(5),
+            environment="lab",
+            backend=backend,
+        )
+        for _ in range(times):
+            history = client.history()
+            assert isinstance(history, Evidence), history
+            newest = history.table.records()[-1]["revision"]
+            client.upgrade({"image": {"tag": "v1"}}, from_revision=newest)
+        client.rollback(newest, from_revision=newest + 1)
+        client.close()
+
+
+@pytest.fixture(scope="module")
+def used(practice: Practice) -> dict[str, tuple[set[Right], set[Right]]]:
+    """Role to the rights that it used, and to those that it was denied."""
+    deadline = time.monotonic() + 300
+    while practice.run("validate", "-p", "window_minutes=2")["exit_code"]:
+        assert time.monotonic() < deadline, "the lab does not become healthy"
+    with acting_as(practice, "reader"):
+        for runbook in READ_ONLY:
+            practice.run(runbook)
+    with acting_as(practice, "actor"):
+        scaled(practice)
+    assert practice.wait(below=0.2, seconds=300)
+    carried_out(practice, "deploy", "-p", "image_tag=v4", "-p", "on_conflict=take_back", *QUICK)
+    for _ in ("stop_service", "migrate_down"):
+        assert getpass.getuser() != "grace"
+        carried_out(practice, "database_rollback", *BACK)
+    carried_out(practice, "rollback", "-p", "revision=1", *QUICK)
+    revised(practice, 5)
+    return {role: seen(practice.folder / "kubernetes" / "audit.jsonl", f"runbook-{role}") for role in ROLES}
+
+
+def seen(audit: Path, user: str) -> tuple[set[Right], set[Right]]:
+    """What a user did by the audit log, and what the API server forbade."""
+    used, denied = set[Right](), set[Right]()
+    for line in audit.read_text(encoding="utf-8").splitlines():
+        event = json.loads(line)
+        what = event.get("objectRef") or {}
+        if event["user"]["username"] != user or what.get("resource", "selfsubjectaccessreviews").startswith("selfs"):
+            continue
+        right = Right(what.get("apiGroup", ""), what["resource"], what.get("subresource", ""), event["verb"])
+        forbidden = event.get("annotations", {}).get("authorization.k8s.io/decision") == "forbid"
+        (denied if forbidden else used).add(right)
+    return used, denied
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_role_grants_what_is_used(
+    used: dict[str, tuple[set[Right], set[Right]]], role: str, record_property: Callable[[str, object], None]
+) -> None:
+    """No verb is granted and never used, and none is used that is not granted."""
+    does, denied = used[role]
+    grants = set(granted(role))
+    record_property("verbs granted", f"{role}: {len(grants)} ({', '.join(map(str, sorted(grants)))})")
+    record_property("verbs used", f"{role}: {len(does & grants)} of {len(grants)}, denied {len(denied)}")
+    assert ([], []) == (sorted(map(str, grants - does)), sorted(map(str, denied | (does - grants))))
