@@ -1,12 +1,13 @@
 """Undo migrations: stop the service, then run what the migration tool wrote, in one transaction; both need two people.
 
-The tool writes its SQL without a database, so what is approved is exactly what runs, and the tool's own table is
-compared within the transaction; the tool's command itself would take whatever it finds.
+The SQL is written without a database, so what is approved is exactly what runs, and the tool's own table is compared
+within the transaction; the tool's command itself would take whatever it finds. A tool whose table is more than one row
+with a version undoes its migrations itself: then the statements are shown with its command, and nothing is planned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +106,8 @@ def _plan(
         if isinstance(one, Gap):
             return NoPlan(f"{one.title} could not be read: {one.reason}", FORWARD[:2])
     sql, lost = str(script.document["sql"]), losses(str(script.document["sql"]))
+    if not script.document["one_row"]:
+        return _by_the_tool(script, lost, because)
     point = backup.document.get("name", "") if backup.document["found"] else ""
     return Plan(
         kind=KIND,
@@ -126,10 +129,26 @@ def _plan(
         way_back=f"the migration forward makes the old shape without the data; the data is in the backup {point}"
         if lost
         else "the migration forward, which the newer release runs when it starts",
-        command=f"{tool['tool']} downgrade {target}",
+        command=str(script.document["command"]),
         diff=sql,
         warnings=(*(f"lost for good: {one}" for one in lost), f"forward does not help: {because}"),
         destructive=True,
+    )
+
+
+def _by_the_tool(script: Evidence, lost: Sequence[str], because: str) -> NoPlan:
+    """A tool that records more than a version must undo it itself: another's hand in its history would be a forgery."""
+    told = script.document
+    return NoPlan(
+        f"{told['tool']} keeps a history of its own, so it undoes this itself; below is what it runs",
+        (
+            f"Run: {told['command']}",
+            *(f"Lost for good: {one}" for one in lost),
+            *(f"Mind: {one}" for one in script.warnings),
+            f"Forward does not help: {because}",
+            "Then this page again: it tells which release fits.",
+        ),
+        str(told["sql"]),
     )
 
 

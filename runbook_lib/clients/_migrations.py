@@ -56,8 +56,13 @@ TOOLS: Sequence[Tool] = (
     Tool(
         "flyway",
         "flyway_schema_history",
-        frozenset({"installed_rank", "success"}),
-        "SELECT coalesce(version, description) AS id, NOT success AS dirty FROM {} ORDER BY installed_rank",
+        frozenset({"installed_rank", "type", "success"}),
+        # What was undone keeps its row, and gets another one; what is missing from the files may be marked deleted.
+        "SELECT id, dirty FROM (SELECT coalesce(version, description) AS id, NOT success AS dirty, type,"
+        " installed_rank, lead(type) OVER (PARTITION BY coalesce(version, description) ORDER BY installed_rank)"
+        " AS later FROM {}) AS history"
+        " WHERE dirty OR (type !~ '^(UNDO|DELETE)' AND coalesce(later, '') !~ '^(UNDO|DELETE)')"
+        " ORDER BY installed_rank",
     ),
     Tool(
         "liquibase",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.clients import _migrations as migrations
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 #: What tools write around their statements; the transaction is ours.
 _FRAME = re.compile(r"^\s*(BEGIN|COMMIT)\s*;\s*$", re.MULTILINE | re.IGNORECASE)
+#: golang-migrate, database/util.go: GenerateAdvisoryLockId; what a running ``migrate`` holds.
+_GO_SALT = 1486364155
+_GO_LOCK = """SELECT pg_try_advisory_xact_lock(%s) AS ours"""
 _XID = "SELECT pg_current_xact_id()::text AS xid"
 
 
@@ -27,6 +31,7 @@ def change(
     try:
         connection.execute("BEGIN")
         table = _table(connection)
+        _exclude(connection)
         # A migration that begins meanwhile waits, and then finds another version.
         connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
         _expect(connection, before, "before")
@@ -59,6 +64,21 @@ def _state(connection: psycopg.Connection[dict[str, Any]]) -> dict[str, Any]:
 def _table(connection: psycopg.Connection[dict[str, Any]]) -> str:
     schema, _, name = str(_state(connection)["table"]).rpartition(".")
     return ".".join('"' + part.replace('"', '""') + '"' for part in (schema, name))
+
+
+def _exclude(connection: psycopg.Connection[dict[str, Any]]) -> None:
+    """Hold what golang-migrate holds while it works: it reads the version once, long before it writes the next one."""
+    state = _state(connection)
+    if state["tool"] != "golang-migrate":
+        return
+    schema, _, table = str(state["table"]).rpartition(".")
+    database = str(_one(connection, "SELECT current_database() AS name")["name"])
+    # Opened by a URL, as the command does, its name of the database is the URL's path.
+    for name in (database, f"/{database}"):
+        number = zlib.crc32("\0".join((schema, table, name)).encode()) * _GO_SALT % 2**32
+        held = connection.execute(_GO_LOCK, [number]).fetchone()
+        if not held or not held["ours"]:
+            raise ActionRejectedError("golang-migrate holds its lock: a migration is under way; nothing was changed")
 
 
 def _expect(connection: psycopg.Connection[dict[str, Any]], version: str, when: str) -> None:

@@ -104,14 +104,16 @@ class NoPlan:
     Args:
         reason: why there is no plan.
         advice: next steps for a person, most useful first.
+        diff: what those steps would change, such as statements that a person runs; may be empty.
     """
 
     reason: str
     advice: tuple[str, ...] = ()
+    diff: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """``{reason, advice}``."""
-        return {"reason": self.reason, "advice": list(self.advice)}
+        """``{reason, advice}``, and ``diff`` where there is one."""
+        return {"reason": self.reason, "advice": list(self.advice), **({"diff": self.diff} if self.diff else {})}
 
     def __str__(self) -> str:
         return "NO PLAN: " + " ".join((self.reason, *self.advice))
@@ -120,9 +122,8 @@ class NoPlan:
 
     def _repr_html_(self) -> str:
         steps = "".join(f"<li>{show.text(step)}</li>" for step in self.advice)
-        return f"<div>{show.chip('note', 'no plan')} {show.text(self.reason)}</div>" + (
-            f"<ul>{steps}</ul>" if steps else ""
-        )
+        told = f"<div>{show.chip('note', 'no plan')} {show.text(self.reason)}</div>"
+        return told + (f"<ul>{steps}</ul>" if steps else "") + show.difference(self.diff)
 
 
 @dataclass(frozen=True, slots=True)

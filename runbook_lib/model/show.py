@@ -113,8 +113,12 @@ def plan_html(plan: Plan) -> str:
         ("command", plan.command),
         *warnings,
     ]
-    diff = f'<pre style="margin:4px 0">{text(plan.diff)}</pre>' if plan.diff else ""
-    return f"<div>{chip('waiting', 'plan')} <b>{text(plan.kind)}</b></div>{facts(pairs)}{diff}"
+    return f"<div>{chip('waiting', 'plan')} <b>{text(plan.kind)}</b></div>{facts(pairs)}{difference(plan.diff)}"
+
+
+def difference(lines: str) -> str:
+    """What would change, line by line as it is; nothing when there is nothing."""
+    return f'<pre style="margin:4px 0">{text(lines)}</pre>' if lines else ""
 
 
 def outcome_html(outcome: Outcome) -> str:

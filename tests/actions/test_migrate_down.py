@@ -41,6 +41,7 @@ class World:
     newest_: str | None = "4"
     dirty: bool = False
     sql: str | None = SQL
+    one_row: bool = True
     sessions: int = 0
     refusal: str = ""
     age_hours: float = 1.0
@@ -116,7 +117,10 @@ class _Migrations:
     def script(self, *, before: str, after: str, back: bool = False) -> Any:
         assert back
         sql = self.world.sql
-        return silent("script") if sql is None else evidence("script", {"sql": f"-- {before} to {after}\n{sql}"})
+        told = {"tool": "alembic" if self.world.one_row else "flyway", "command": "undo", "one_row": self.world.one_row}
+        return (
+            silent("script") if sql is None else evidence("script", {**told, "sql": f"-- {before} to {after}\n{sql}"})
+        )
 
 
 def down(world: World, release: str = "v3", because: str = "v5 is a day away") -> Plan | NoPlan:
@@ -155,6 +159,15 @@ def test_no_more_is_undone_than_needed(release: str, target: str) -> None:
     assert ({"newest": "4"}, {"newest": target}, True) == (plan.before, plan.after, plan.destructive)
     assert f"-- 4 to {target}\n{SQL}" == plan.preconditions["sql"] == plan.diff
     assert "lost for good: ALTER TABLE orders DROP COLUMN note" in plan.warnings
+
+
+def test_a_tool_with_a_history_undoes_it_itself() -> None:
+    """The statements are shown with the tool's own command and with what they lose, and nothing can be approved."""
+    told = down(World(one_row=False))
+    assert isinstance(told, NoPlan)
+    assert ("Run: undo", "Lost for good: ALTER TABLE orders DROP COLUMN note") == told.advice[:2]
+    assert f"-- 4 to 3\n{SQL}" == told.diff == told.to_json()["diff"]
+    assert "DROP COLUMN note" in told._repr_html_()
 
 
 @pytest.mark.parametrize(

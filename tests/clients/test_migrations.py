@@ -34,8 +34,16 @@ TABLES = {
         INSERT INTO django_migrations (app, name) VALUES ('shop', '0001_initial'), ('shop', '0002_price');
     """,
     "flyway": """
-        CREATE TABLE flyway_schema_history (installed_rank int, version text, description text, success boolean);
-        INSERT INTO flyway_schema_history VALUES (1, '1', 'init', true), (2, '2', 'price', false);
+        CREATE TABLE flyway_schema_history
+          (installed_rank int, version text, description text, type text, success boolean);
+        INSERT INTO flyway_schema_history VALUES (1, '1', 'init', 'SQL', true), (2, '2', 'price', 'SQL', false);
+    """,
+    "flyway undone": """
+        CREATE TABLE flyway_schema_history
+          (installed_rank int, version text, description text, type text, success boolean);
+        INSERT INTO flyway_schema_history VALUES (1, '1', 'init', 'SQL', true), (2, '2', 'price', 'SQL', true),
+          (3, '3', 'note', 'SQL', true), (4, '3', 'note', 'UNDO_SQL', true), (5, '2', 'price', 'UNDO_SQL', true),
+          (6, '2', 'price', 'SQL', true), (7, null, 'views', 'SQL', true);
     """,
     "liquibase": """
         CREATE TABLE databasechangelog (id text, author text, filename text, orderexecuted int, exectype text);
@@ -57,6 +65,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "alembic": {"applied": ["ae1027a6acf"], "dirty": False},
     "django": {"applied": ["shop.0001_initial", "shop.0002_price"], "dirty": False},
     "flyway": {"applied": ["1"], "newest": "2", "dirty": True},
+    "flyway undone": {"applied": ["1", "2", "views"], "dirty": False},
     "liquibase": {"applied": ["a.xml::1::jane"], "dirty": False, "locked": True},
     "prisma": {"applied": ["1_init"], "dirty": False},
 }

@@ -34,7 +34,8 @@ TOOLS: dict[str, tuple[str, Sequence[str], str]] = {
         "INSERT INTO django_migrations (app, name) VALUES (split_part('{}', '.', 1), split_part('{}', '.', 2))",
     ),
     "flyway": (
-        "CREATE TABLE flyway_schema_history (installed_rank serial, version text, description text, success boolean)",
+        """CREATE TABLE flyway_schema_history
+        (installed_rank serial, version text, description text, type text DEFAULT 'SQL', success boolean)""",
         ("1", "2", "3"),
         "INSERT INTO flyway_schema_history (version, success) VALUES ('{}', NOT {dirty})",
     ),
