@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from runbook_lib.authoring.draft import Draft, Step
+from runbook_lib.authoring.judgement import judgement
 
 #: Line length of the notebooks, and lines of a code cell at most (tests/notebooks).
 WIDTH = 120
 MOST_LINES = 10
+#: Things that one cell judges: a line each that reads, one each that judges, and two around them.
+_JUDGED_TOGETHER = 4
 #: Settings of the workload that say where a service runs.
 _PLACE = ("namespace", "deployment", "release")
 _SAYS = "## What does the evidence say?\n\nWhat could not be read comes first."
+_BEHIND = "## What is behind it?\n\nWhat the page asks for, judged: each cause is found or ruled out by its number."
 _GENERIC = re.compile(r"(?i)^(?:example|runbook|standard operating procedure|sop|template|playbook|[\s:/|-])+$")
 
 
@@ -121,6 +125,7 @@ class _Builder:
         self.left = [step for step in draft.steps if step.role == "plan" and not step.plan]
         self.shown: set[int] = set()
         self.above: set[str] = set()
+        self.preflight = False
 
     def cells(self) -> Iterator[Cell]:
         yield Cell(self.ids.take("title"), self._title())
@@ -130,6 +135,7 @@ class _Builder:
         fixed = {one: self.ids.take(one) for one in ("findings", "plan", "apply", "record")}
         yield from self._place()
         yield from self._evidence()
+        yield from self._judgement()
         yield Cell(self.ids.take("what it says"), _SAYS)
         yield Cell(fixed["findings"], "run.findings", "findings")
         if self.plans or self.left:
@@ -198,13 +204,31 @@ class _Builder:
     def _evidence(self) -> Iterator[Cell]:
         for index, section in enumerate(self.draft.sections):
             lines = [_check(step) for step in self.draft.steps if step.section == index and step.role == "evidence"]
-            if not lines:
+            needs = self.draft.classes[index] == "needs"
+            asks = [group for group in self._groups() if needs and not self.preflight]
+            if not lines and not asks:
                 continue
             title = section.title or self.name.replace("_", " ")
-            needs = self.draft.classes[index] == "needs"
             question = f"Is everything there that “{title}” names?" if needs else f"What does “{title}” show?"
             yield Cell(self.ids.take(title), f"## {_markdown(question)}\n\n{self._told(index)}".rstrip())
             yield from self._checks(lines, f"steps of {title}", "evidence")
+            if asks:
+                self.preflight = True
+                groups = ", ".join(f'"{group}"' for group in asks)
+                yield Cell(self.ids.take(f"{' and '.join(asks)} of {title}"), f"run.preflight({groups})", "evidence")
+
+    def _judgement(self) -> Iterator[Cell]:
+        judged = judgement(self.draft)
+        if judged:
+            yield Cell(self.ids.take("what is behind it"), _BEHIND)
+        for start in range(0, len(judged), _JUDGED_TOGETHER):
+            reads, judges = zip(*judged[start : start + _JUDGED_TOGETHER], strict=True)
+            yield Cell(self.ids.take("judgement"), "\n".join((*reads, *call("run.note", judges))), "evidence")
+
+    def _groups(self) -> list[str]:
+        """What a preflight asks for when a page lists access or tools; the catalogue says which of them."""
+        facts = self.draft.facts
+        return [*(["permissions"] if "access" in facts.lists else []), *(["tools"] if "tools" in facts.tables else [])]
 
     def _after(self) -> Iterator[Cell]:
         steps = [step for step in self.draft.steps if step.role == "verify"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -355,6 +356,8 @@ def _expected(wanted: str, looks_at: str) -> str:
 def _plan_name(command: shell.Command, kind: str, taken: set[str]) -> str:
     words = [word for word in command.argv[:4] if re.fullmatch(r"[a-z][a-z-]*", word)]
     base = kind or "_".join(words[:2]).replace("-", "_") or "command"
+    # The name becomes an argument of `actions.choose`, which a keyword cannot be.
+    base = f"{base}_command" if keyword.iskeyword(base) else base
     name, number = base, 1
     while name in taken:
         number += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 import shlex
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,9 @@ _ASSIGNMENT = re.compile(r"^(?:export\s+)?(?P<name>[A-Za-z_]\w*)=(?P<value>.*)$"
 _OPERATORS = frozenset({"|", "||", "&&", ";", "&", ">", ">>", "<", "<<", "<<<", "|&", "&>", ">&"})
 #: Words with which a shell's own program begins; such a block is kept whole.
 _PROGRAMS = frozenset({"for", "while", "until", "if", "case", "function", "select", "{", "(", "[[", "do", "done", "fi"})
+
+#: Names that every notebook binds itself.
+_TAKEN = frozenset({"run", "actions", "analysis"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +91,9 @@ def template(words: Sequence[str]) -> str:
 
 
 def identifier(name: str) -> str:
-    """A parameter's name: ``IMAGE_TAG`` and ``image tag`` become ``image_tag``."""
-    return re.sub(r"\W+", "_", name.strip().lower()).strip("_") or "value"
+    """A parameter's name: ``IMAGE_TAG`` and ``image tag`` become ``image_tag``, ``class`` becomes ``class_value``."""
+    found = re.sub(r"\W+", "_", name.strip().lower()).strip("_") or "value"
+    return f"{found}_value" if keyword.iskeyword(found) or found in _TAKEN else found
 
 
 def _braces(word: str) -> str:

@@ -87,6 +87,24 @@ def test_the_api_page() -> None:
     )
 
 
+def test_the_api_page_reaches_a_verdict() -> None:
+    """Its symptom, its database and its processors are judged, and its tools and access are checked."""
+    content = dict(import_page(API, "api").content)
+    for judged in ("objective_breached(latency", "analysis.database(activity", "analysis.saturated(cpu"):
+        assert judged in source(content, "judgement")
+    assert 'run.preflight("permissions", "tools")' == source(content, "permissions-and-tools-of-dependencies")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["```bash\nimport os\n```", "```bash\nhelm rollback $class\n```", "```bash\nexport lambda=1\nfoo $run\n```"],
+    ids=["command", "variable", "assigned"],
+)
+def test_words_of_python_are_no_names(text: str) -> None:
+    """A command, a variable or a placeholder that is named like a word of Python gives a notebook that is Python."""
+    assert fuzz.page(f"# Page\n\n## Fix\n\n{text}\n")
+
+
 def test_facts_make_a_catalogue(tmp_path: Path) -> None:
     """What the example page says about its service is a catalogue that the library reads."""
     path = tmp_path / "runbook.toml"
