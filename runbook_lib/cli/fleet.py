@@ -27,10 +27,13 @@ def fleet(
     ] = "",
     environment: Annotated[list[str] | None, typer.Option("--environment", "-e", help="With --service-glob.")] = None,
     parameter: Annotated[list[str] | None, typer.Option("-p", "--parameter", help="name=value, for all.")] = None,
-    at_once: Annotated[int, typer.Option("--at-once", help="Runs at a time; default: one a processor.")] = 0,
+    at_once: Annotated[
+        int, typer.Option("--at-once", help="Runs at a time; default: one a processor or worker's thread.")
+    ] = 0,
     stop_after: Annotated[int, typer.Option("--stop-after", help="Start no more after so many failed runs.")] = 0,
     archive: Annotated[str, typer.Option("--out", help="Archive; default: outputs beside runbook.toml.")] = "",
-    engine: Annotated[str, typer.Option("--engine", help="auto, fork or spawn.")] = "auto",
+    engine: Annotated[str, typer.Option("--engine", help="auto, fork, spawn or dask.")] = "auto",
+    scheduler: Annotated[str, typer.Option("--scheduler", help="Address of dask's scheduler: tcp://HOST:PORT.")] = "",
     as_json: Json = False,
 ) -> None:
     """Run a runbook on many targets: one process and one record each, one page over all. Never applies anything."""
@@ -38,7 +41,7 @@ def fleet(
     from runbook_lib.cli.where import catalog_folder
     from runbook_lib.errors import UsageError
     from runbook_lib.fleet import targets as sources
-    from runbook_lib.fleet.prepare import starter
+    from runbook_lib.fleet.prepare import prepared
     from runbook_lib.fleet.run import Dispatch, Plan
     from runbook_lib.headless import notebooks
     from runbook_lib.headless.parameters import Parameters, assignments
@@ -61,18 +64,24 @@ def fleet(
         raise UsageError("--service-glob needs a catalogue; make one with: runbook init .")
     where = str(targets or (known and known.path))
     chosen = sources.check(given, Parameters.read(notebook), assignments(parameter or []), known, where=where)
+    place_of_records = archive or default_archive(found)
     plan = Plan(
         runbook=notebook.stem,
         notebook=notebook,
         targets=chosen,
         catalog=found,
-        archive=local_archive(archive or default_archive(found)),
-        at_once=at_once or os.cpu_count() or 2,
+        archive=local_archive(place_of_records),
+        address=place_of_records if place_of_records.startswith("s3://") else "",
+        at_once=at_once,
         stop_after=stop_after,
     )
     screen = Screen(len(chosen), quiet=as_json)
-    done = Dispatch(plan, starter(engine, notebook, chosen, found), screen.told).run()
-    screen.close()
+    where_to = prepared(engine, notebook, chosen, found, scheduler=scheduler)
+    try:
+        done = Dispatch(plan, where_to, screen.told).run()
+    finally:
+        where_to.close()
+        screen.close()
     emit(done.to_json()) if as_json else _summary(done)
     sys.exit(done.exit_code)
 
@@ -101,6 +110,8 @@ class Screen:
             self._clear()
             if not self._quiet:
                 log(f"  {self._ended:>{len(str(self._total))}}/{self._total} {target}: {verdict.strip()}")
+        elif message["status"] == "lost":
+            self._running.pop(target, None)
         elif message["status"] in {"started", "running"}:
             self._running[target] = str(message.get("cell", ""))
         self._draw()

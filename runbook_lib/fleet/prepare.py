@@ -8,35 +8,45 @@ from typing import Any
 
 from runbook_lib import catalog
 from runbook_lib.errors import UsageError
-from runbook_lib.fleet.start import Start, forked, spawned
+from runbook_lib.fleet.start import Engine, Local, forked, spawned
 from runbook_lib.fleet.targets import Target
 from runbook_lib.headless import forking, notebooks
 from runbook_lib.headless.execution import source
 from runbook_lib.headless.session import DRIVERS
 
-#: How processes are made: ``auto`` forks where the system can.
-ENGINES = ("auto", "fork", "spawn")
+#: Where runs go on: in processes of this machine (``auto`` forks where the system can), or on dask's workers.
+ENGINES = ("auto", "fork", "spawn", "dask")
 
 
-def starter(engine: str, notebook: Path, targets: Sequence[Target], found: Path | None) -> Start:
-    """How the process of each target is started.
+def prepared(
+    engine: str, notebook: Path, targets: Sequence[Target], found: Path | None, *, scheduler: str = ""
+) -> Engine:
+    """Where the runs of a fleet go on.
 
     Args:
         engine: one of ``ENGINES``.
+        scheduler: address of dask's scheduler, such as ``tcp://10.0.0.5:8786``.
         notebook: the runbook.
         targets: what it runs on.
         found: the catalogue; None when there is none.
 
     Raises:
-        UsageError: the engine is not known, or forking was asked for where it cannot be done.
+        UsageError: the engine is not known, forking was asked for where it cannot be done, or there is no scheduler
+            with workers.
     """
     if engine not in ENGINES:
         raise UsageError(f"engine {engine!r} is not known; allowed: {', '.join(ENGINES)}")
+    if (engine == "dask") != bool(scheduler):
+        raise UsageError("--engine dask and --scheduler ADDRESS belong together")
+    if engine == "dask":
+        from runbook_lib.fleet.dask import Workers
+
+        return Workers(scheduler, modules(notebook, targets, found))
     if engine == "fork" and not forking.AVAILABLE:
         raise UsageError("this system cannot fork prepared processes; use --engine spawn")
     if engine != "spawn" and forking.AVAILABLE and forking.prepare(modules(notebook, targets, found)):
-        return forked
-    return spawned
+        return Local(forked)
+    return Local(spawned)
 
 
 def modules(notebook: Path, targets: Sequence[Target], found: Path | None) -> list[str]:

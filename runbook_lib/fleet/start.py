@@ -1,4 +1,4 @@
-"""How the process of one target is started and heard: forked from this one, or started anew."""
+"""How the run of one target is started and heard; on this machine in a process forked from this one or started anew."""
 
 from __future__ import annotations
 
@@ -35,6 +35,11 @@ class Child(Protocol):
         """How it ended, for one that told no result."""
         ...
 
+    @property
+    def lost(self) -> bool:
+        """Whether the place where it ran is gone, rather than the run itself."""
+        ...
+
 
 class Start(Protocol):
     """Starts the run of one target."""
@@ -44,15 +49,67 @@ class Start(Protocol):
         ...
 
 
+class Engine(Protocol):
+    """Where runs go on: on this machine, or on workers elsewhere."""
+
+    def places(self, asked: int) -> int:
+        """How many runs there can be at a time; ``asked`` is the wish, 0 for none."""
+        ...
+
+    def start(self, task: Mapping[str, Any], log: Path) -> Child:
+        """Start the run of one target; ``log`` takes what it prints."""
+        ...
+
+    def over(self) -> str:
+        """Why nothing more can be started; empty while something can."""
+        ...
+
+    def close(self) -> None:
+        """Give back what it holds; the runs are over."""
+        ...
+
+
+class Local:
+    """Processes of this machine.
+
+    Args:
+        start: how one is made.
+    """
+
+    def __init__(self, start: Start) -> None:
+        self.start = start
+
+    def places(self, asked: int) -> int:
+        """As many as asked for; one a processor when nothing was."""
+        return asked or os.cpu_count() or 2
+
+    def over(self) -> str:
+        """Something can always be started here."""
+        return ""
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+
+class Pollable(Protocol):
+    """A process, as ``subprocess.Popen`` is one."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """The exit code, negative for a signal; None while it lives."""
+        ...
+
+
 class Process:
     """A run in a process of this machine.
 
     Args:
-        process: the process, in a session of its own.
+        process: the process, in a session of its own; what is used of it is ``pid`` and ``poll``.
         descriptor: its messages, one JSON object a line.
     """
 
-    def __init__(self, process: forking.Forked | subprocess.Popen[bytes], descriptor: int) -> None:
+    def __init__(self, process: Pollable, descriptor: int) -> None:
         self._process, self._descriptor, self._rest = process, descriptor, b""
         os.set_blocking(descriptor, False)
 
@@ -83,9 +140,10 @@ class Process:
             return f"its process was ended by {signal.Signals(-code).name}"
         return f"its process ended with exit code {code} and told no result"
 
-    def close(self) -> None:
-        """Give the pipe back."""
-        self.death()
+    @property
+    def lost(self) -> bool:
+        """Never: this machine is still there."""
+        return False
 
 
 def forked(task: Mapping[str, Any], log: Path) -> Process:

@@ -6,20 +6,22 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from runbook_lib.errors import GuardError, RunbookError
 
-#: Takes one message: ``{"cell", "status"}`` while it runs, then ``{"result": {...}}``.
+#: Takes one message: ``{"record"}`` when it has begun, ``{"cell", "status"}`` as it goes, then ``{"result": {...}}``.
 Tell = Callable[[Mapping[str, Any]], None]
+TAKEN = "another fleet runs this runbook on this target right now"
 
 
 def work(task: Mapping[str, Any], tell: Tell) -> int:
     """Run one target.
 
     Args:
-        task: ``notebook``, ``parameters``, ``catalog`` (empty for none), ``archive`` and ``lock`` (folder and name).
+        task: ``notebook``, ``parameters``, ``catalog`` (empty for none), ``archive`` (path or address) and ``lock``.
         tell: is told how it goes.
 
     Returns:
@@ -27,11 +29,15 @@ def work(task: Mapping[str, Any], tell: Tell) -> int:
     """
     from runbook_lib.actions.lock import file_lock
     from runbook_lib.headless.runner import execute
+    from runbook_lib.record.folder import local_archive
 
+    if task["catalog"]:
+        # What asks for the nearest one, such as an archive in a bucket, gets this one too, wherever the run is.
+        os.environ["RUNBOOK_CATALOG"] = task["catalog"]
     try:
-        release = file_lock(Path(task["lock"]["folder"]), task["lock"]["name"])
+        release = file_lock(local_archive(task["archive"]) / "ledger" / "fleet", task["lock"])
     except GuardError:
-        tell({"result": failure(4, "another fleet runs this runbook on this target right now")})
+        tell({"result": failure(4, TAKEN)})
         return 4
     try:
         done = execute(
@@ -40,6 +46,7 @@ def work(task: Mapping[str, Any], tell: Tell) -> int:
             catalog=Path(task["catalog"]) if task["catalog"] else None,
             archive=task["archive"],
             progress=lambda cell, status: tell({"cell": cell, "status": status}),
+            begun=lambda record: tell({"record": str(record)}),
         )
         told = done.to_json()
     except RunbookError as error:
@@ -79,7 +86,9 @@ def to_pipe(task: Mapping[str, Any], descriptor: int) -> int:
     """Run one target and write each message as a line of JSON to a descriptor."""
 
     def tell(message: Mapping[str, Any]) -> None:
-        os.write(descriptor, json.dumps(message).encode() + b"\n")
+        # Nobody listens any more when a worker is gone; the run's own end must still be written down as it was.
+        with suppress(BrokenPipeError):
+            os.write(descriptor, json.dumps(message).encode() + b"\n")
 
     return work(task, tell)
 

@@ -32,7 +32,8 @@ if what == "raises":
 if what == "killed":
     os.kill(os.getppid(), signal.SIGKILL)
     time.sleep(60)
-if what == "waits":
+if what == "waits" or (what == "waits once" and not Path("waited").exists()):
+    Path("waited").touch()
     time.sleep(120)
 print(what, number)
 """
@@ -53,16 +54,18 @@ def notebook(folder: Path) -> Path:
     return path
 
 
-def begin(folder: Path, *targets: str, words: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+def begin(
+    folder: Path, *targets: str, words: tuple[str, ...] = (), archive: str = "", more: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
     """Start a fleet with one target for each of the given ways to go."""
     lines = [f"{what},{number}" for number, what in enumerate(targets)]
     (folder / "targets.csv").write_text("\n".join(["what,number", *lines, ""]), encoding="utf-8")
     command = [str(COMMAND), "fleet", str(notebook(folder)), "--targets", "targets.csv", "--json", *words]
     environment = {key: value for key, value in os.environ.items() if key != "RUNBOOK_CATALOG"}
     return subprocess.Popen(
-        [*command, "--out", str(folder / "archive")],
+        [*command, "--out", archive or str(folder / "archive")],
         cwd=folder,
-        env=environment,
+        env={**environment, **(more or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
