@@ -86,7 +86,7 @@ def by_number(told: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return sorted(told["results"], key=lambda one: re.sub(r".*number=(\d+).*", r"\1", one["target"]))
 
 
-def wait_for(what: Callable[[], object], seconds: float = 60) -> None:
+def wait_for(what: Callable[[], object], seconds: float = 150) -> None:
     """Wait until something is true."""
     limit = time.monotonic() + seconds
     while not what():
