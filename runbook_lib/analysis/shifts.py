@@ -133,7 +133,9 @@ def rise_after(
     now = max(points[-1][1], statistics.median(v for _, v in points[-3:]))
     if now <= 0 or now < before * factor:
         return None
-    middle, at, dips = math.sqrt(before * now), points[-1][0], 0
+    # From nothing, as errors often do: without a floor every sample, a zero too, would be above the middle.
+    calm = max(before, _floor([v for _, v in points]))
+    middle, at, dips = math.sqrt(calm * now), points[-1][0], 0
     for t, v in reversed(points):
         dips = 0 if v >= middle else dips + 1
         if dips > 2:

@@ -105,6 +105,13 @@ def test_an_incident_that_ended_just_before_does_not_hide_a_rise() -> None:
     assert rise_after(points, NOW - 305, 120) is not None
 
 
+@pytest.mark.parametrize(("moment", "expected"), [(305.0, True), (1500.0, False)], ids=["just before", "long before"])
+def test_a_rise_from_nothing_belongs_to_the_moment_before_it(moment: float, expected: bool) -> None:
+    """Errors that began after a release, where there were none, are held against that release and no other."""
+    points = [(t, 0.25 if t >= NOW - 300 else 0.0) for t, _ in line(1.0)]
+    assert expected is (rise_after(points, NOW - moment, 120) is not None)
+
+
 def test_one_fresh_sample_is_a_rise() -> None:
     """What began seconds ago shows in one sample only."""
     assert rise_after(line(0.05, 0.6, ago=10), NOW - 20, 120) is not None
