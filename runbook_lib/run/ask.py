@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+import threading
 import time
 from collections.abc import Callable, Generator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.model import Environment, Evidence, Gap, NoPlan, Objective, Plan, show
 from runbook_lib.model.times import clock, utc_now
+from runbook_lib.run import clicks
 from runbook_lib.run.live import DRAW_SECONDS, Reader, update
 from runbook_lib.run.live import show as display
 
@@ -116,9 +118,12 @@ class Question:
         self._until = time.monotonic() + asked.seconds
         self._ready = False
         self._decision: Decision | None = None
+        self._answer: tuple[str, str] | None = None
+        self._settling = threading.Lock()
+        self._waiting: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
         self._reader = Reader(asked.watched) if asked.watched is not None else None
         self._card, self._handle = None, None
-        if not takes_clicks():
+        if not clicks.can_arrive():
             return
         card = _card(asked, self._told)
         if card is not None:
@@ -135,19 +140,32 @@ class Question:
         return
 
     async def _wait(self) -> Decision:
-        shown_until = time.monotonic() + READY_SECONDS
-        while self._decision is None and self._card is not None:
-            if time.monotonic() > self._until:
-                self._settle("expired", "")
-                break
-            if not self._ready and time.monotonic() > shown_until:
-                break
-            self._draw()
-            await asyncio.sleep(DRAW_SECONDS / 2 if self._decision is None else 0)
+        told = asyncio.Event()
+        self._waiting = asyncio.get_running_loop(), told
+        try:
+            await self._click(told)
+        finally:
+            self._waiting = None
         if self._decision is None:
             self._type()
         assert self._decision is not None
         return self._decision
+
+    async def _click(self, told: asyncio.Event) -> None:
+        """Wait until the card is answered, or out of time; also over when no front end has shown it."""
+        shown_until = time.monotonic() + READY_SECONDS
+        while self._decision is None and self._card is not None:
+            if self._answer is not None:
+                self._settle(*self._answer)
+            elif time.monotonic() > self._until:
+                self._settle("expired", "")
+            elif not self._ready and time.monotonic() > shown_until:
+                return
+            else:
+                self._draw()
+                await clicks.let_in()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(told.wait(), DRAW_SECONDS / 2)
 
     def close(self) -> None:
         """The run ends: an open question is declined, so that the saved notebook holds no dead card."""
@@ -164,14 +182,19 @@ class Question:
         self._card.picture = live_address(live_svg(latest, utc_now(), objective))
 
     def _told(self, message: Mapping[str, Any]) -> None:
-        # May run in another thread than the cell: it only decides once and leaves the rest to whoever waits.
         if message.get("kind") == "ready":
             self._ready = True
-        elif message.get("kind") == "decision" and self._decision is None:
+        elif message.get("kind") == "decision" and self._decision is None and self._answer is None:
             plan = self._asked.plan
             good = message.get("plan") == plan.digest and time.monotonic() <= self._until
             approved = bool(message.get("approved")) and good and message.get("typed") == plan.service
-            self._settle("approved" if approved else "declined", str(message.get("typed", "")))
+            self._answer = "approved" if approved else "declined", str(message.get("typed", ""))
+            if self._waiting is None:
+                self._settle(*self._answer)
+                return
+            # May be another thread than the cell's; the cell settles it, or it would end before its output is there.
+            loop, told = self._waiting
+            loop.call_soon_threadsafe(told.set)
 
     def _type(self) -> None:
         """The same question where no card can be shown: a prompt."""
@@ -182,22 +205,25 @@ class Question:
         self._settle("expired" if late else "approved" if typed.strip() == name else "declined", typed)
 
     def _settle(self, word: str, typed: str) -> None:
+        # A click may come in another thread just as the cell begins to wait: it is decided once, and shown before
+        # whoever came second goes on.
+        with self._settling:
+            if self._decision is None:
+                self._end(word, typed)
+
+    def _end(self, word: str, typed: str) -> None:
         if self._reader is not None:
             self._reader.stop()
-        self._decision = self._decided(word, typed)
-        record = settled(self._asked, self._decision, self._reader.latest if self._reader else None)
+        decision = self._decided(word, typed)
+        record = settled(self._asked, decision, self._reader.latest if self._reader else None)
         if self._handle is not None:
             update(self._handle, record)
         else:
             display(record)
         if self._card is not None:
             self._card.close()
-
-
-def takes_clicks() -> bool:
-    """Whether a click reaches this kernel while a cell waits: kernels before 7 hold it back until the cell ends."""
-    kernel = sys.modules.get("ipykernel")
-    return bool(kernel is not None and getattr(kernel, "version_info", (0,))[0] >= 7)
+        # Last: whoever sees it goes on.
+        self._decision = decision
 
 
 def _card(asked: Asked, told: Callable[[Mapping[str, Any]], None]) -> Any:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import time
 from collections.abc import Iterator
 from typing import Any
 
-import ipykernel
 import pytest
 
-UPDATE_BYTES = 3 * 1024
-#: Kernels before 7.4 take clicks during a cell only from front ends with subshells, which this one is not; or never.
-clicks = pytest.mark.skipif(ipykernel.version_info[:2] < (7, 4), reason="this ipykernel holds clicks back")
+from tests.run import kernels
 
+UPDATE_BYTES = 3 * 1024
 SETUP = """
 import asyncio, time
 from runbook_lib.model import Environment, Evidence, Objective, Plan, Series, Window
@@ -47,8 +46,8 @@ def question():
 class FrontEnd:
     """What JupyterLab does for a kernel: runs cells, keeps displays, and answers prompts and widgets."""
 
-    def __init__(self, client: Any) -> None:
-        self.client = client
+    def __init__(self, client: Any, subshell: str) -> None:
+        self.client, self._subshell = client, subshell
         self.displays: dict[str, list[dict[str, Any]]] = {}
         self.cards: list[str] = []
         self.errors: list[str] = []
@@ -84,7 +83,10 @@ class FrontEnd:
     def tell(self, **content: Any) -> None:
         """Send a card's message, as its script does."""
         data = {"comm_id": self.cards[-1], "data": {"method": "custom", "content": content}}
-        self.client.shell_channel.send(self.client.session.msg("comm_msg", data))
+        message = self.client.session.msg("comm_msg", data)
+        if self._subshell:
+            message["header"]["subshell_id"] = self._subshell
+        self.client.shell_channel.send(message)
 
     def _take(self, message: dict[str, Any]) -> None:
         kind, content = message["msg_type"], message["content"]
@@ -102,24 +104,34 @@ class FrontEnd:
             self.cards.append(content["comm_id"])
 
 
-@pytest.fixture(scope="module")
-def kernel() -> Iterator[Any]:
+@pytest.fixture(scope="module", params=["installed", *kernels.OTHERS])
+def kernel(request: pytest.FixtureRequest) -> Iterator[tuple[Any, str]]:
+    """A client of a kernel of one generation, and the subshell for its widgets, as JupyterLab makes one."""
     pytest.importorskip("anywidget")
     from jupyter_client.manager import KernelManager
 
     manager = KernelManager(kernel_name="python3")
-    manager.start_kernel()
+    manager.start_kernel(env={**os.environ, **kernels.environment(request.param)})
     client = manager.blocking_client()
     client.start_channels()
     client.wait_for_ready(timeout=60)
-    yield client
+    yield client, subshell(client)
     client.stop_channels()
     manager.shutdown_kernel(now=True)
 
 
+def subshell(client: Any) -> str:
+    """The id of a new subshell; empty on a kernel that has none."""
+    told = client.kernel_info(reply=True, timeout=60)["content"]
+    if "kernel subshells" not in told.get("supported_features", ()):
+        return ""
+    client.control_channel.send(client.session.msg("create_subshell_request", {}))
+    return str(client.get_control_msg(timeout=60)["content"]["subshell_id"])
+
+
 @pytest.fixture
-def front(kernel: Any) -> FrontEnd:
-    end = FrontEnd(kernel)
+def front(kernel: tuple[Any, str]) -> FrontEnd:
+    end = FrontEnd(*kernel)
     end.run(SETUP)
     return end
 
@@ -137,7 +149,6 @@ def test_watched_number_is_redrawn_small_and_kept_whole(front: FrontEnd) -> None
     assert kept == len(pictures)
 
 
-@clicks
 @pytest.mark.parametrize(
     ("message", "word"),
     [
@@ -175,7 +186,6 @@ def test_front_end_without_widgets_is_asked_by_a_prompt(front: FrontEnd, typed: 
     assert front.displays["said"][0]["text/plain"].startswith(word)
 
 
-@clicks
 def test_later_cell_may_use_a_decision_that_no_cell_waited_for(front: FrontEnd) -> None:
     """The question of a cell that does not wait is answered between cells: the gate of two cells."""
     front.run("later = question()")
@@ -186,7 +196,6 @@ def test_later_cell_may_use_a_decision_that_no_cell_waited_for(front: FrontEnd) 
     assert "[('approved', 'api')]" == front.displays["said"][0]["text/plain"]
 
 
-@clicks
 def test_unanswered_question_is_declined(front: FrontEnd) -> None:
     """A question has a deadline; nothing is approved by silence."""
     front.run("import dataclasses; asked = dataclasses.replace(asked, seconds=0.3)")
