@@ -1,4 +1,4 @@
-"""Whether what a runbook names still exists: its reads, its place, its permissions, its page and its links."""
+"""Whether what a runbook names still exists: reads, place, permissions, the release as Helm left it, page and links."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.authoring import language
+from runbook_lib.authoring.held_fields import KINDS, held_fields
 from runbook_lib.authoring.importing import IMPORTED, digest
 from runbook_lib.authoring.lint import Notebook, tree
 from runbook_lib.errors import SourceError
@@ -45,6 +46,7 @@ def drift(path: Path, service: Service, environment: Environment, *, page: Path 
         (
             *_reads(book, systems, environment),
             *_permissions(book, systems),
+            *_release(book, systems, service),
             *_place(book, service),
             *_page(book, page),
             *_links(service),
@@ -107,6 +109,11 @@ def _permissions(book: Notebook, systems: Systems) -> Iterator[Check]:
             told = "allowed" if allowed else str(answer.document.get("reason") or "denied")
             fix = "" if allowed else f"grant {name} in the namespace"
             yield Check("permission", name, _status(allowed), told, "allowed", fix)
+
+
+def _release(book: Notebook, systems: Systems, service: Service) -> Iterator[Check]:
+    if service.workload.get("release") and not set(KINDS).isdisjoint(book.meta.get("actions", ())):
+        yield from held_fields(systems)
 
 
 def _place(book: Notebook, service: Service) -> Iterator[Check]:

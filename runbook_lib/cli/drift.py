@@ -21,7 +21,7 @@ def drift(
     page: Annotated[Path | None, typer.Option("--page", help="The markdown file that it was imported from.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Ask for every query, place, permission, page and link that a runbook names; exit 1 when one is gone."""
+    """Ask for every query, place, permission, release, page and link of a runbook; exit 1 when one has drifted."""
     from runbook_lib import catalog
     from runbook_lib.authoring.drift import drift as check
     from runbook_lib.headless import notebooks
