@@ -99,7 +99,8 @@ class Spawner:
         content = {
             "scrape_interval_seconds": scrape_seconds,
             "static_targets": static_targets(ports),
-            "kubernetes": {"kubeconfig": str(self.directory / "reader.kubeconfig"), "namespace": NAMESPACE},
+            # Not the reader's: the store watches pods, which no runbook does, and its reads are no runbook's.
+            "kubernetes": {"kubeconfig": str(self.directory / "kubeconfig"), "namespace": NAMESPACE},
             "rules": alert_rules(),
         }
         return self.config("metrics", content)

@@ -1,7 +1,7 @@
 """What runbooks must be allowed in a cluster: the one table behind preflight, drift, guards and the shipped roles.
 
-``tests/cluster/test_roles.py`` runs every notebook on a real API server and compares its audit log with this table: no
-verb stands here that is never used, and none is used that does not stand here.
+``tests/cluster/test_roles.py`` runs every notebook on a real API server and compares its audit log with this table. The
+aim is that no verb stands here that is never used, and none is used that does not stand here.
 """
 
 from __future__ import annotations
