@@ -83,7 +83,9 @@ def _breach(
     shift = last_rise(points)
     lasted = max(end_epoch(latency) - start, 0)
     whole = start <= points[0][0]
-    when = "for the whole window" if whole else f"since {clock(from_epoch(start))} UTC ({duration(lasted)})"
+    # The newest sample alone lasts no time that anybody could read.
+    long = duration(lasted) if lasted >= step_seconds(points) else "just now"
+    when = "for the whole window" if whole else f"since {clock(from_epoch(start))} UTC ({long})"
     share = len(over) / len(points)
     before = f", from {format_value(shift.before, 's')}" if shift else ""
     title = (

@@ -64,21 +64,32 @@ class Prefork:
         self._codes: dict[int, int] = {}
 
     def start(self, task: Mapping[str, Any], log: Path) -> Process:
-        """Let it fork the run of one target; where it cannot, a new Python does the run."""
+        """Let it fork the run of one target; where it cannot, a new Python does the run.
+
+        Raises:
+            OSError: it was asked and gave no answer, so that the run may have begun; it is not begun a second time.
+        """
         read, write = os.pipe()
-        asked = json.dumps({"task": dict(task), "log": str(log)}).encode()
-        with self._lock:
-            try:
-                socket.send_fds(self._socket, [asked], [write])
-                pid = self._answer()
-            except OSError:
-                pid = 0
-            finally:
-                os.close(write)
+        try:
+            pid = self._begun(json.dumps({"task": dict(task), "log": str(log)}).encode(), write)
+        except OSError:
+            os.close(read)
+            raise
+        finally:
+            os.close(write)
         if pid:
             return Process(Far(pid, self), read)
         os.close(read)
         return spawned(task, log)
+
+    def _begun(self, asked: bytes, descriptor: int) -> int:
+        """The process id of the run; 0 when it is known that none was begun."""
+        with self._lock:
+            try:
+                socket.send_fds(self._socket, [asked], [descriptor])
+            except OSError:
+                return 0
+            return self._answer()
 
     def ended(self, pid: int) -> int | None:
         """How a run ended; None while it lives."""
@@ -95,7 +106,7 @@ class Prefork:
         while True:
             told = self._take()
             if told is None:
-                return 0
+                raise ConnectionError("the process that forks runs is gone")
             if "begun" in told:
                 return int(told["begun"])
 

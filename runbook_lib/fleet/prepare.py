@@ -25,10 +25,10 @@ def prepared(
 
     Args:
         engine: one of ``ENGINES``.
-        scheduler: address of dask's scheduler, such as ``tcp://10.0.0.5:8786``.
         notebook: the runbook.
         targets: what it runs on.
         found: the catalogue; None when there is none.
+        scheduler: address of dask's scheduler, such as ``tcp://10.0.0.5:8786``.
 
     Raises:
         UsageError: the engine is not known, forking was asked for where it cannot be done, or there is no scheduler

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 
 CLOSE_SECONDS = 5.0
 
 
-class Group:
+class Group(ABC):
     """A number of threads.
 
     Args:
@@ -18,9 +19,9 @@ class Group:
         self.count = count
         self._threads = [threading.Thread(target=self.run, args=(number,), daemon=True) for number in range(count)]
 
+    @abstractmethod
     def run(self, number: int) -> None:
         """What one thread does; ends when the fault is healed."""
-        raise NotImplementedError
 
     def start(self) -> None:
         """Start all threads."""

@@ -149,8 +149,12 @@ class PodRunner:
             with contextlib.suppress(ProcessLookupError):
                 fds.append(os.pidfd_open(pid))
         try:
-            timeout = None if due == float("inf") else max(due - time.monotonic(), 0.0)
-            select.select([self._wake, *fds], [], [], timeout)
+            timeout = None if due == float("inf") else max(due - time.monotonic(), 0.0) * 1000
+            # Not select(), which refuses descriptors from 1,024 on: an agent of many pods has such.
+            ready = select.poll()
+            for fd in (self._wake, *fds):
+                ready.register(fd, select.POLLIN)
+            ready.poll(timeout)
         finally:
             for fd in fds:
                 os.close(fd)
