@@ -47,7 +47,7 @@ PLANE_WORDS = "real or as_recorded"
 METRICS_TESTS = ("tests/lab/metrics/test_promql_files.py",)
 LONG_TESTS = ("tests/cluster/test_roles.py", "tests/notebooks", "tests/cluster/test_scenarios.py")
 #: It brings a node of its own, and so needs a cluster that has none.
-NODE_TESTS = ("tests/lab/test_node.py",)
+NODE_TESTS = ("tests/lab/node",)
 #: Prometheus's own test files, as the module of its v3 line carries them.
 PROMETHEUS = "github.com/prometheus/prometheus@v0.316.0"
 PROMQL_FILES = "RUNBOOK_PROMQL_TESTDATA"

@@ -8,97 +8,19 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
 import psycopg
 import pytest
-from psycopg import sql
 
-from runbook_lib.clients._postgres_sql import TERMINATE
 from runbook_lib.clients._tape import ReplayTape
 from runbook_lib.clients.postgres import PostgresClient
-from runbook_lib.errors import ActionRejectedError, OutcomeUnknownError
-from runbook_lib.lab.postgres import MAX_CONNECTIONS, Postgres
+from runbook_lib.lab.postgres import MAX_CONNECTIONS
 from runbook_lib.model import Evidence, Gap
 
-
-def settings(server: Postgres, **more: Any) -> dict[str, Any]:
-    known = {"host": "127.0.0.1", "port": server.port, "database": "app", "user": "rb_read", "act_user": "rb_act"}
-    return {**known, "end_users": "app, report", **more}
-
-
-@pytest.fixture
-def client(make, postgres, monkeypatch) -> Callable[..., PostgresClient]:
-    """Builds a client of the server; keyword arguments replace settings."""
-    monkeypatch.setenv("READ_PASSWORD", postgres.passwords["rb_read"])
-    monkeypatch.setenv("ACT_PASSWORD", postgres.passwords["rb_act"])
-    secrets = {"password": "env:READ_PASSWORD", "act_password": "env:ACT_PASSWORD"}
-
-    def build(**more: Any) -> PostgresClient:
-        options = {name: more.pop(name) for name in ("total_seconds", "connect_seconds", "tape") if name in more}
-        made = make(PostgresClient, settings(postgres, **more), secrets=secrets, **options)
-        assert isinstance(made, PostgresClient)
-        return made
-
-    return build
-
-
-@pytest.fixture
-def app(postgres) -> Iterator[Callable[..., psycopg.Connection[Any]]]:
-    """Opens sessions of the application; closes them all at the end."""
-    opened: list[psycopg.Connection[Any]] = []
-
-    def connect(application: str = "api", **more: Any) -> psycopg.Connection[Any]:
-        opened.append(psycopg.connect(postgres.url("app"), application_name=application, **more))
-        return opened[-1]
-
-    yield connect
-    for one in opened:
-        one.close()
-
-
-class Busy:
-    """A statement that runs in its own thread until its session is ended."""
-
-    def __init__(self, connection: psycopg.Connection[Any], statement: str) -> None:
-        self.pid = connection.info.backend_pid
-        self._thread = threading.Thread(target=self._run, args=(connection, statement), daemon=True)
-        self._thread.start()
-
-    def _run(self, connection: psycopg.Connection[Any], statement: str) -> None:
-        try:
-            connection.execute(statement)
-        except psycopg.Error as error:
-            self.error = error
-
-    def join(self) -> None:
-        self._thread.join(5)
-        assert not self._thread.is_alive()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < end, "the server never got there"
-        time.sleep(0.02)
-
-
-def waiting(server: Postgres, pids: set[int]) -> bool:
-    with server.connect() as connection:
-        rows = connection.execute("SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'").fetchall()
-    return pids <= {pid for (pid,) in rows}
-
-
-def table(result: Evidence | Gap) -> list[dict[str, Any]]:
-    assert isinstance(result, Evidence), result
-    return result.table.records()
-
-
-def row_of(result: Evidence | Gap, pid: int) -> dict[str, Any]:
-    return next(row for row in table(result) if row["pid"] == pid)
+from .conftest import Busy, row_of, table, until, waiting
 
 
 def test_activity_shows_idle_in_transaction(client, app):
@@ -416,135 +338,3 @@ def test_replay_needs_no_server(client, make, kept, app):
     first = client().activity()
     replayed = make(PostgresClient, None, tape=ReplayTape(kept.results)).activity()
     assert first.digest == replayed.digest
-
-
-def test_terminate_ends_the_session(client, app):
-    """The session of the plan is ended, and only that one."""
-    victim, bystander = app("victim"), app("bystander")
-    for one in (victim, bystander):
-        one.execute("SELECT 1")
-    acting = client()
-    row = row_of(acting.activity(), victim.info.backend_pid)
-    done = acting.terminate(pid=row["pid"], backend_start=row["backend_start"], xact_start=row["xact_start"])
-    assert {"pid": row["pid"], "ended": True} == done
-    with pytest.raises(psycopg.OperationalError):
-        victim.execute("SELECT 1")
-    bystander.execute("SELECT 1")
-
-
-def _stale(change: str, row: dict[str, Any]) -> dict[str, Any]:
-    known = {"pid": row["pid"], "backend_start": row["backend_start"], "xact_start": row["xact_start"]}
-    match change:
-        case "backend_start":
-            return {**known, "backend_start": row["backend_start"].replace("20", "19", 1)}
-        case "microsecond":
-            at = row["backend_start"]
-            return {**known, "backend_start": f"{at[:-2]}{(int(at[-2]) + 1) % 10}Z"}
-        case "xact_start":
-            return {**known, "xact_start": row["query_start"].replace("20", "19", 1)}
-        case "no transaction":
-            return {**known, "xact_start": None}
-        case "pid":
-            return {**known, "pid": row["pid"] + 1}
-    return {**known, "users": ["somebody"]}
-
-
-@pytest.mark.parametrize("change", ["backend_start", "microsecond", "xact_start", "no transaction", "pid", "users"])
-def test_another_session_is_never_ended(client, app, change):
-    """A pid that was given to another session, or a session that moved on, is left alone."""
-    session = app("bystander")
-    session.execute("SELECT 1")
-    acting = client()
-    row = row_of(acting.activity(), session.info.backend_pid)
-    with pytest.raises(ActionRejectedError, match="is not the one of the plan"):
-        acting.terminate(**_stale(change, row))
-    session.execute("SELECT 1")
-
-
-def test_thousand_stale_plans_end_nobody(client, app, postgres):
-    """Of a thousand requests with reused pids and stale starts none ends a session."""
-    sessions = [app("bystander", autocommit=True) for _ in range(5)]
-    acting = client()
-    rows = [row_of(acting.activity(), one.info.backend_pid) for one in sessions]
-    starts = [row["backend_start"] for row in rows]
-    with postgres.connect("rb_act") as connection:
-        for n in range(1000):
-            row = rows[n % 5]
-            values = {
-                "pid": row["pid"],
-                "backend_start": starts[(n + 1 + n % 4) % 5],
-                "xact_start": None,
-                "users": ["app"],
-            }
-            if values["backend_start"] != row["backend_start"]:
-                assert [] == connection.execute(TERMINATE, values).fetchall()
-    for one in sessions:
-        one.execute("SELECT 1")
-
-
-def test_superuser_is_not_ended(client, postgres):
-    """A session of a superuser is refused by PostgreSQL itself."""
-    with postgres.connect() as session:
-        acting = client()
-        row = row_of(acting.activity(), session.info.backend_pid)
-        with pytest.raises(ActionRejectedError, match="refused"):
-            acting.terminate(
-                pid=row["pid"], backend_start=row["backend_start"], xact_start=row["xact_start"], users=["postgres"]
-            )
-        session.execute("SELECT 1")
-
-
-def test_cancel_stops_the_named_statement_only(client, app):
-    """A statement that began later than the plan is left alone."""
-    busy = Busy(app("report", autocommit=True), "SELECT pg_sleep(30)")
-    acting = client()
-    until(lambda: any(row["pid"] == busy.pid and row["state"] == "active" for row in table(acting.activity())))
-    row = row_of(acting.activity(), busy.pid)
-    named = {key: row[key] for key in ("pid", "backend_start", "xact_start", "query_start")}
-    with pytest.raises(ActionRejectedError):
-        acting.cancel(**{**named, "query_start": row["backend_start"]})
-    acting.cancel(**named)
-    busy.join()
-    assert isinstance(busy.error, psycopg.errors.QueryCanceled)
-
-
-def test_answer_lost_after_the_effect_is_unknown(client, app, postgres, proxy):
-    """A connection that breaks after the request was sent leaves the outcome unknown; nothing is sent again."""
-    victim = app("victim")
-    victim.execute("SELECT 1")
-    row = row_of(client().activity(), victim.info.backend_pid)
-    between = proxy(postgres.port)
-    between.drop_after = b"pg_terminate_backend"
-    acting = client(port=between.port, sslmode="disable")
-    with pytest.raises(OutcomeUnknownError):
-        acting.terminate(pid=row["pid"], backend_start=row["backend_start"], xact_start=row["xact_start"])
-    assert (1, 1) == (between.connections, between.matched)
-    with pytest.raises(psycopg.OperationalError):
-        victim.execute("SELECT 1")
-
-
-def test_no_session_for_the_acting_role_is_a_rejection(client, app, dead_port):
-    """Where nothing was sent, nothing changed, and that is what is said."""
-    with pytest.raises(ActionRejectedError, match="nothing was sent"):
-        client(port=dead_port).terminate(pid=1, backend_start="2026-01-01T00:00:00Z", xact_start=None)
-
-
-def test_rights_of_the_acting_role(client):
-    """The acting role may signal sessions."""
-    result = client().act_permissions()
-    assert isinstance(result, Evidence)
-    assert {"role": "rb_act", "pg_monitor": True, "pg_signal_backend": True} == result.document
-
-
-def test_end_users_must_be_named(client):
-    """Without a list of roles nobody's session may be ended."""
-    with pytest.raises(ActionRejectedError, match="end_users"):
-        client(end_users="").terminate(pid=1, backend_start="2026-01-01T00:00:00Z", xact_start=None)
-
-
-def test_passwords_in_utility_statements_are_not_read(client, app):
-    """A password in a running statement does not reach the evidence."""
-    session = app()
-    session.execute(sql.SQL("SELECT 'PASSWORD canary-in-sql' -- password canary-in-comment"))
-    row = row_of(client().activity(), session.info.backend_pid)
-    assert "SELECT ?" == row["query"]
