@@ -45,7 +45,7 @@ SIZES: Mapping[str, Callable[[random.Random], dict[str, Any]]] = {
     "bad_release": lambda rng: {"tag": rng.choice(["v2-slow", "v2-pool"])},
     "crash_loop": lambda rng: {"after_seconds": float(rng.randint(5, 12))},
     "slow_dependency": lambda rng: {"seconds": round(rng.uniform(0.5, 1.5), 1)},
-    "traffic_surge": lambda rng: {"factor": round(rng.uniform(6.0, 9.0), 1)},
+    "traffic_surge": lambda rng: {"factor": round(rng.uniform(11.0, 16.0), 1)},
     "postgres_down": lambda rng: {"mode": rng.choice(["stop", "hang"])},
 }
 

@@ -191,7 +191,7 @@ FAULTS: tuple[Fault, ...] = (
         healed_by="sends the usual rate again",
         start=do.surge,
         end=do.calm,
-        parameters=(Parameter("factor", 7.0, "", "multiple of the usual rate", 1, 25),),
+        parameters=(Parameter("factor", 12.0, "", "multiple of the usual rate", 1, 25),),
     ),
     Fault(
         name="postgres_down",
