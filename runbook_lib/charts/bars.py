@@ -118,7 +118,8 @@ def _connection_bars(one: Evidence, limit: float | None) -> Iterable[Bar]:
 
 
 def _of(used: float, full: float | None) -> str:
-    return f"{used:g} of {full:g} ({format_value(used / full, 'ratio')})" if full else f"{used:g}"
+    told = format_value(used, "count")
+    return f"{told} of {format_value(full, 'count')} ({format_value(used / full, 'ratio')})" if full else told
 
 
 def _number(value: object) -> float | None:
