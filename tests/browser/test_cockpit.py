@@ -5,6 +5,7 @@ The tests share one incident and run in this order; while one waits for the serv
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -91,7 +92,7 @@ def test_killed_browser_loses_no_event(driver: Any, chromium: str, practice: Pra
         process = subprocess.Popen([chromium, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             port = until(lambda: _port(tmp_path / "profile"))
-            page = LabPage(driver.chromium.connect_over_cdp(f"http://127.0.0.1:{port}").contexts[0].new_page())
+            page = LabPage(_connected(driver, port).contexts[0].new_page())
             page.open(other.address)
             page.run_all()
             assert until(lambda: records(practice, other.notebook))
@@ -157,6 +158,17 @@ def test_reopened_untrusted_and_server_killed(browser: Any, practice: Practice, 
 
 def _settled(practice: Practice, notebook: Path) -> bool:
     return all(one.sealed for one in records(practice, notebook))
+
+
+def _connected(driver: Any, port: str) -> Any:
+    """The browser on that port; one that has just begun now and then leaves its first caller without an answer."""
+    from playwright.sync_api import TimeoutError as NoAnswer
+
+    address = f"http://127.0.0.1:{port}"
+    for _ in range(3):
+        with contextlib.suppress(NoAnswer):
+            return driver.chromium.connect_over_cdp(address, timeout=15_000)
+    return driver.chromium.connect_over_cdp(address)
 
 
 def _port(profile: Path) -> str:
