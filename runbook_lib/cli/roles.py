@@ -23,6 +23,10 @@ def roles(
             "--kind", help="Kind of the release's chart as resource.group; default: those of the lab's chart."
         ),
     ] = None,
+    lists: Annotated[
+        list[str] | None,
+        typer.Option("--list", help="What runbooks of your own list as well, as resource.group, such as events."),
+    ] = None,
 ) -> None:
     """Service accounts and roles with exactly the verbs that the runbooks use: runbook roles | kubectl apply -f -"""
     import yaml
@@ -33,7 +37,8 @@ def roles(
     if not namespace:
         namespace = str(next(iter(catalog.load().services.values())).workload.get("namespace", "default"))
     chosen = names or list(rights.ROLES)
-    objects = [one for name in chosen for one in rights.manifests(name, namespace, kinds or rights.CHART_KINDS)]
+    kinds = kinds or list(rights.CHART_KINDS)
+    objects = [one for name in chosen for one in rights.manifests(name, namespace, kinds, lists or ())]
     line(yaml.dump_all(objects, Dumper=_plain(), sort_keys=False).rstrip())
 
 

@@ -30,6 +30,7 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 _PAGE = 500
 _MAX_PAGES = 20
 _BUSY = {429: "too many requests", 502: "bad gateway", 503: "unavailable", 504: "gateway timeout"}
+_ACCESS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 #: Who we are in managedFields.
 FIELD_MANAGER = "runbook"
 
@@ -88,6 +89,26 @@ class ApiServer:
             SourceError: no answer, or one that says no.
         """
         return self._read("POST", path, {}, body)
+
+    def access(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        """Whether we may do something: ``{allowed, denied, reason}``; nothing is tried.
+
+        Args:
+            attributes: ``namespace``, ``verb``, ``group``, ``resource``, ``subresource``, ``name``; empty ones are left
+                out.
+
+        Raises:
+            SourceError: no answer, or one that says no.
+        """
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {name: value for name, value in attributes.items() if value}},
+        }
+        status = self.review(_ACCESS, body)["status"]
+        denied = bool(status.get("denied", False))
+        reason = str(status.get("reason") or status.get("evaluationError") or "")
+        return {"allowed": bool(status["allowed"]) and not denied, "denied": denied, "reason": reason}
 
     def items(self, path: str, **query: str | int) -> list[dict[str, Any]]:
         """Read a whole list, page by page.

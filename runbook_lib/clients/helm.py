@@ -19,12 +19,14 @@ from runbook_lib.errors import (
     ActionRejectedError,
     OutcomeUnknownError,
     SourceAnswerError,
+    SourceDeniedError,
     SourceEmptyError,
     SourceError,
 )
 from runbook_lib.model import Evidence, Gap, Table
 from runbook_lib.model.canonical import canonical
 from runbook_lib.model.evidence import Scalar
+from runbook_lib.model.rights import REVISIONS
 from runbook_lib.model.times import parse_rfc3339
 
 HISTORY_COLUMNS = ("revision", "updated_at", "status", "chart", "app_version", "description")
@@ -220,15 +222,36 @@ class HelmClient(SourceClient):
             raise ActionRejectedError(f"helm {verb} was refused: {said}")
         raise ActionError(f"helm {verb} made revision {newest['revision']}, which is {newest['status']}: {said}")
 
+    @property
+    def _server(self) -> ApiServer:
+        return self._shared(self._open)
+
+    def _open(self) -> ApiServer:
+        target = self._target()
+        return ApiServer(
+            target.kubeconfig, target.context, connect_seconds=self.connect_seconds, total_seconds=self.total_seconds
+        )
+
+    def _readable(self) -> None:
+        """Ask before Helm does: a denied list of Secrets stands in the cluster's audit log as an attempt on them."""
+        namespace = self._target().namespace
+        asked = {"namespace": namespace, "verb": REVISIONS.verb, "resource": REVISIONS.resource}
+        if not self._server.access(asked)["allowed"]:
+            told = f"{REVISIONS} in {namespace} is not allowed, and Helm keeps its revisions there"
+            raise SourceDeniedError(f"{told}; runbook roles deployer has it", source=self.source)
+
     def _fetch_history(self, question: Question) -> Answer:
+        self._readable()
         return Answer(Table.of(self._rows(), HISTORY_COLUMNS))
 
     def _fetch_release(self, question: Question) -> Answer:
+        self._readable()
         newest = self._rows()[-1]
         values = self._redactor.data(self._helm.values(self._target()))
         return Answer({"release": self._target().release, **newest, "values": values})
 
     def _fetch_preview(self, question: Question) -> Answer:
+        self._readable()
         target, revision = self._target(), int(question.parameters["revision"] or 0)
         if revision:
             manifest = self._helm.manifest(target, revision)
@@ -237,13 +260,7 @@ class HelmClient(SourceClient):
                 manifest = self.render(json.loads(str(question.parameters["values"])))
             except ActionError as error:
                 raise SourceAnswerError(str(error), source=self.source) from error
-        server = ApiServer(
-            target.kubeconfig, target.context, connect_seconds=self.connect_seconds, total_seconds=self.total_seconds
-        )
-        try:
-            return Answer(preview(server, manifest, target.release, target.namespace, self._redactor))
-        finally:
-            server.close()
+        return Answer(preview(self._server, manifest, target.release, target.namespace, self._redactor))
 
     def _fetch_server(self, question: Question) -> Answer:
         self._configured()

@@ -365,16 +365,7 @@ class KubernetesClient(SourceClient):
         return self._answer(Table(("quota", "resource", "used", "limit", "ratio"), tuple(rows)))
 
     def _fetch_permission(self, question: Question) -> Answer:
-        attributes = {"namespace": self._namespace, **{k: v for k, v in question.parameters.items() if v}}
-        body = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": attributes},
-        }
-        status = self._server.review(question.text.partition(" ")[2], body)["status"]
-        reason = status.get("reason") or status.get("evaluationError") or ""
-        allowed = bool(status["allowed"]) and not status.get("denied", False)
-        return self._answer({"allowed": allowed, "denied": bool(status.get("denied", False)), "reason": str(reason)})
+        return self._answer(self._server.access({"namespace": self._namespace, **question.parameters}))
 
     def _fetch_server(self, question: Question) -> Answer:
         found = self._server.get("/version")

@@ -50,16 +50,17 @@ READING = (
     *_on("apps", "deployments", "get"),
     *_on("apps", "replicasets", "list"),
     *_on("", "pods", "list"),
-    *_on("", "events", "list"),
     *_on("discovery.k8s.io", "endpointslices", "list"),
-    *_on("metrics.k8s.io", "pods", "list"),
 )
+#: Helm keeps its revisions in Secrets: without it nothing of a release can be read.
+REVISIONS = Right("", "secrets", "", "list")
 #: The lock among runs of all machines. Where it may not be taken, the lock of the archive is all there is.
 LOCK = _on("coordination.k8s.io", "leases", "get", "create", "update", "patch")
 _SCALE = (*_on("apps", "deployments/scale", "patch"), *_on("autoscaling", "horizontalpodautoscalers", "list"))
-#: Helm keeps its revisions in Secrets, and removes the oldest beyond its limit of ten.
+#: Helm writes each revision twice, and removes the oldest beyond its limit of ten.
 _RELEASE = (
-    *_on("", "secrets", "get", "list", "create", "update", "delete"),
+    REVISIONS,
+    *_on("", "secrets", "get", "create", "update", "delete"),
     *_on("apps", "deployments", "get", "patch"),
     *_on("", "resourcequotas", "list"),
 )
@@ -90,12 +91,13 @@ def needed(actions: Iterable[str]) -> dict[Right, tuple[str, ...]]:
     return found
 
 
-def granted(role: str, kinds: Iterable[str] = CHART_KINDS) -> tuple[Right, ...]:
+def granted(role: str, kinds: Iterable[str] = CHART_KINDS, lists: Iterable[str] = ()) -> tuple[Right, ...]:
     """Every right of a role.
 
     Args:
         role: a key of ``ROLES``.
         kinds: resources of the release's chart, as ``resource`` or ``resource.group``; only the deployer applies them.
+        lists: what runbooks of your own list beyond the shipped ones, written the same way.
 
     Raises:
         UnknownNameError: there is no such role.
@@ -103,29 +105,39 @@ def granted(role: str, kinds: Iterable[str] = CHART_KINDS) -> tuple[Right, ...]:
     if role not in ROLES:
         raise UnknownNameError("role", role, ROLES)
     found = dict.fromkeys(needed(ROLES[role]))
+    for name in lists:
+        found |= dict.fromkeys(_named(name, "list"))
     if ROLES[role]:
         found |= dict.fromkeys(LOCK)
     if "deploy" in ROLES[role]:
         for kind in kinds:
-            resource, _, group = kind.partition(".")
-            found |= dict.fromkeys(_on(group, resource, *_CHART_VERBS))
+            found |= dict.fromkeys(_named(kind, *_CHART_VERBS))
     return tuple(sorted(found))
 
 
-def manifests(role: str, namespace: str, kinds: Iterable[str] = CHART_KINDS) -> Iterator[dict[str, Any]]:
+def _named(kind: str, *verbs: str) -> tuple[Right, ...]:
+    """Verbs on a kind as kubectl writes it, such as ``ingresses.networking.k8s.io``."""
+    resource, _, group = kind.partition(".")
+    return _on(group, resource, *verbs)
+
+
+def manifests(
+    role: str, namespace: str, kinds: Iterable[str] = CHART_KINDS, lists: Iterable[str] = ()
+) -> Iterator[dict[str, Any]]:
     """A role as objects to apply: a service account, the Role, and its binding to the account and to a group.
 
     Args:
         role: a key of ``ROLES``; the objects are called ``runbook-ROLE``, the group ``runbook-ROLEs``.
         namespace: where they apply; nothing outside of it is allowed.
         kinds: as of ``granted``.
+        lists: as of ``granted``.
 
     Raises:
         UnknownNameError: there is no such role.
     """
     name = f"runbook-{role}"
     verbs: dict[tuple[str, str], list[str]] = {}
-    for right in granted(role, kinds):
+    for right in granted(role, kinds, lists):
         verbs.setdefault((right.group, right.where), []).append(right.verb)
     rules = [{"apiGroups": [group], "resources": [where], "verbs": found} for (group, where), found in verbs.items()]
     metadata = {"name": name, "namespace": namespace}

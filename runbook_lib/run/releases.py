@@ -15,6 +15,7 @@ from runbook_lib.analysis.release_history import newest
 from runbook_lib.analysis.rollout import ANSWERS_PER_POD, rolled_out, settled
 from runbook_lib.errors import ActionError, RecordError
 from runbook_lib.model import Check, Checks, CheckStatus, Evidence, Findings, Gap, NoPlan, Plan, Verdict, Verification
+from runbook_lib.model.rights import REVISIONS
 from runbook_lib.record.archive import Archive
 from runbook_lib.record.record import Record
 from runbook_lib.record.status import Status
@@ -139,8 +140,7 @@ class Releases:
             digest=str(plan.after.get("digest", "")),
             version=image.rpartition(":")[2],
         )
-        self._run.check(checks)
-        return checks
+        return self._run.check(checks)
 
     def answers(self, rollout: Evidence | Gap) -> Evidence | Gap:
         """Ask the service's status page three times for each pod, ten times at least."""
@@ -204,6 +204,10 @@ class Releases:
         """
         if findings.verdict is not Verdict.HEALTHY:
             return f"not remembered as good: the verdict is {findings.verdict}"
+        # Whoever may not read revisions may still judge the service: that is no gap in what was judged.
+        may = self._run.kubernetes.may(REVISIONS)
+        if isinstance(may, Evidence) and not may.document["allowed"]:
+            return f"not remembered as good: {REVISIONS} is not allowed, and Helm keeps its revisions there"
         return self._remember()
 
     def _remember(self) -> str:
@@ -230,8 +234,7 @@ class Releases:
         if version:
             image = f"{image.rpartition(':')[0]}:{version}"
         checks = rolled_out(rollout, self.answers(rollout), image=image, version=image.rpartition(":")[2])
-        self._run.check(checks)
-        return checks
+        return self._run.check(checks)
 
     def tell(self, verification: Verification) -> str:
         """Tell the team in Slack, once, what this run changed and how it stands; a failure is written down.

@@ -18,6 +18,7 @@ from runbook_lib.clients._kubernetes import ApiServer
 from runbook_lib.clients.helm import HelmClient
 from runbook_lib.clients.kubernetes import KubernetesClient
 from runbook_lib.errors import ActionError, ActionRejectedError, OutcomeUnknownError
+from runbook_lib.lab.cluster import Cluster, write_kubeconfig
 from runbook_lib.lab.release import CHART, Helm
 from runbook_lib.model import Evidence, Gap
 
@@ -238,6 +239,21 @@ def test_server_is_told(client, backend):
 def test_missing_release_is_a_gap(client):
     """A release that is not there is a gap."""
     assert isinstance(client(release="no-such-release").history(), Gap)
+
+
+def test_reader_without_secrets_is_told_the_right(make, backend, installed, tmp_path):
+    """Whoever may not list Secrets gets a gap that names the right and the role, before Helm asks for one."""
+    kubeconfig = tmp_path / "kubeconfig"
+    with Cluster(installed) as cluster:
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "no-secrets"}}
+        cluster.apply(f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts", account)
+        write_kubeconfig(kubeconfig, "no-secrets", cluster.service_account_token("no-secrets"), installed)
+    helm = make(HelmClient, {"kubeconfig": str(kubeconfig), "namespace": NAMESPACE}, workload=WORKLOAD, backend=backend)
+    for found in (helm.history(), helm.release(), helm.preview(revision=1)):
+        assert isinstance(found, Gap)
+        assert "denied" == found.kind
+        assert "list secrets in production is not allowed" in found.reason
+        assert "runbook roles deployer" in found.reason
 
 
 def test_dead_cluster_rejects_a_write(make, backend, tmp_path, dead_port):

@@ -63,3 +63,10 @@ def test_shipped_file_is_what_the_command_prints() -> None:
     done = CliRunner().invoke(app, ["--namespace", "production"])
     assert 0 == done.exit_code, done.output
     assert list(yaml.safe_load_all(done.output)) == list(yaml.safe_load_all(SHIPPED.read_text(encoding="utf-8")))
+
+
+def test_what_own_runbooks_list_is_added_by_name() -> None:
+    """A kind that no shipped runbook reads is granted to list, and nothing else."""
+    found = {(right.group, str(right)) for right in rights.granted("reader", lists=["pods.metrics.k8s.io", "events"])}
+    plain = {(right.group, str(right)) for right in rights.granted("reader")}
+    assert {("", "list events"), ("metrics.k8s.io", "list pods")} == found - plain
