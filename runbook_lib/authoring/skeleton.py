@@ -67,7 +67,7 @@ def _cells(name: str, title: str, plan: str) -> list[Cell]:
             Cell("plan", f"plan = {plan}\nawait run.ask(plan, approval=approval, watch=latency)", "plan"),
             Cell("apply", "run.apply(plan, approval=approval)", "action"),
             Cell("did-it-help", "## Did it help?\n\nThe same evidence, read again."),
-            Cell("verify", "run.verify(latency.again(), against=latency)", "verify"),
+            Cell("verify", "run.verify(latency.again, against=latency)", "verify"),
         ]
     return [*cells, Cell("record", "run.close()", "record")]
 

@@ -11,7 +11,7 @@ from runbook_lib.charts.axes import scale_for, tick_label, ticks
 from runbook_lib.charts.lines import Run, runs
 from runbook_lib.charts.plot import FAINT, GRID, INK, SERIES_COLOURS
 from runbook_lib.charts.svg import element, label
-from runbook_lib.charts.timeline import objective_limit
+from runbook_lib.charts.timeline import names, objective_limit
 from runbook_lib.model import Evidence, Gap, Objective
 from runbook_lib.model.times import clock
 from runbook_lib.model.units import format_value
@@ -36,7 +36,16 @@ def live_sentence(evidence: Evidence | Gap, objective: Objective | None = None) 
     if now.value is None:
         return f"no data: {evidence.title} ({evidence.source}: no sample in the window)"
     limit = f", {limits[0].label}" if limits else ""
-    return f"{evidence.title}: now {now}{limit} (read {clock(evidence.read_at)} UTC)"
+    return f"{evidence.title}: now {_each(evidence) or now}{limit} (read {clock(evidence.read_at)} UTC)"
+
+
+def _each(evidence: Evidence) -> str:
+    """The newest number of each line with its name; empty unless there are a few lines."""
+    if not 1 < len(evidence.series) <= _LINES:
+        return ""
+    ends = [(name, max(one.points(), default=(0.0, None))) for name, one in names(evidence)]
+    newest = max(at for _, (at, _) in ends)
+    return ", ".join(f"{name} {format_value(v, evidence.unit)}" for name, (at, v) in ends if at == newest)
 
 
 def live_svg(evidence: Evidence | Gap, now: datetime, objective: Objective | None = None) -> str:

@@ -83,7 +83,10 @@ def _asked(record: Record) -> Counter[str]:
 
 
 def answers(record: Record) -> tuple[Event, ...]:
-    """What a run read for itself, in order: not what carrying out a change read, for a replay changes nothing."""
+    """What a run read for itself, in order.
+
+    Not what carrying out a change read, for a replay changes nothing; nor what was read for a live picture only.
+    """
     found: list[Event] = []
     waiting: list[Event] = []
     changing = False
@@ -95,7 +98,7 @@ def answers(record: Record) -> tuple[Event, ...]:
             changing, waiting = False, []
         elif event.data.get("what") == REPLAYED_OUTCOME:
             changing = False
-        elif event.kind in {"evidence", "gap"}:
+        elif event.kind in {"evidence", "gap"} and not event.data.get("watched"):
             (waiting if changing else found).append(event)
     # A plan without an outcome was not carried out: what was read after it belongs to the run.
     return (*found, *waiting)

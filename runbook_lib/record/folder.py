@@ -143,13 +143,15 @@ class RecordFolder:
             raise RecordError(f"{path}: the record is sealed; nothing can be added")
         return cls(path, Journal.open(path / JOURNAL, redactor=redactor, disk=disk), redactor, disk)
 
-    def keep(self, answer: Evidence | Gap, *, cell: str = "", actor: str = "kernel") -> str:
+    def keep(self, answer: Evidence | Gap, *, cell: str = "", actor: str = "kernel", watched: bool = False) -> str:
         """Write down what a system answered, or that it did not.
 
         Args:
             answer: evidence or gap.
             cell: id of the cell that asked.
             actor: who asked.
+            watched: whether it was read only for a picture that a person looks at: nothing is concluded from it, and
+                a replay does not ask for it.
 
         Returns:
             The reference that findings cite: ``source.name#sha256:...``, or ``source.name`` for a gap.
@@ -157,8 +159,9 @@ class RecordFolder:
         Raises:
             RecordError: it cannot be written.
         """
+        mark = {"watched": True} if watched else {}
         if isinstance(answer, Gap):
-            self.journal.append("gap", answer.to_json(), cell=cell, actor=actor)
+            self.journal.append("gap", {**answer.to_json(), **mark}, cell=cell, actor=actor)
             return answer.key
         value = answer.to_json()
         own = digest_bytes(canonical(value))
@@ -169,7 +172,7 @@ class RecordFolder:
             # The bytes reach the disk when the record is sealed; until then the digest in the journal tells.
             self._replace(name, stored, durable=False)
         entry = {key: value[key] for key in value if key != "data"}
-        entry |= {"summary": str(answer), "digest": own, "file": name, "sha256": sha256, "bytes": len(stored)}
+        entry |= {"summary": str(answer), "digest": own, "file": name, "sha256": sha256, "bytes": len(stored), **mark}
         self.journal.append("evidence", entry, cell=cell, actor=actor)
         return f"{answer.key}#{own}"
 

@@ -215,6 +215,8 @@ class Record:
         """What could not be read and was not read later, those that the verdict needs first."""
         open_gaps: dict[str, Mapping[str, Any]] = {}
         for event in self.events:
+            if event.data.get("watched"):
+                continue
             if event.kind == "gap":
                 open_gaps[f"{event.data['source']}.{event.data['name']}"] = event.data
             elif event.kind == "evidence":

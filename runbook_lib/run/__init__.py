@@ -15,6 +15,7 @@ from runbook_lib.errors import ParameterError, RecordError
 from runbook_lib.model import (
     Check,
     Checks,
+    CheckStatus,
     Environment,
     Evidence,
     Finding,
@@ -31,7 +32,7 @@ from runbook_lib.model import (
     Window,
 )
 from runbook_lib.record.diff import REPLAYED_OUTCOME
-from runbook_lib.run import opening, resume
+from runbook_lib.run import live, opening, resume
 from runbook_lib.run.ask import Decision, Question
 from runbook_lib.run.attach import Surroundings, current_cell, surroundings
 from runbook_lib.run.checked import findings_of
@@ -208,6 +209,10 @@ class Run(Clients):
                 return self._done(earlier[1])
         if isinstance(plan, NoPlan):
             self._journal("note", {"text": str(plan), **plan.to_json()})
+            if plan.blocked:
+                # What was asked for and cannot be done is no success, whatever else the run found.
+                fix = " ".join(plan.advice) or "mend it, and plan again"
+                self.check(Check("plan", "the change can be planned", CheckStatus.FAILED, plan.reason, "a plan", fix))
             return plan
         self._planned(plan)
         if self._around.replay:
@@ -246,20 +251,26 @@ class Run(Clients):
         return checks
 
     def verify(
-        self, after: Callable[[], Evidence | Gap], *, against: Evidence | Gap, within_seconds: float = 180
+        self,
+        after: Callable[[], Evidence | Gap],
+        *,
+        against: Evidence | Gap,
+        beside: Evidence | Gap | None = None,
+        within_seconds: float = 180,
     ) -> Verification:
         """Compare evidence read after a change with the same evidence before it; reads again until it holds.
 
         Args:
             after: reads the evidence again, such as ``latency.again``; not called when nothing was changed.
             against: the evidence before the change.
+            beside: another number to show to a person while this reads, such as the pods.
             within_seconds: how long to keep reading, seconds.
         """
         if self._changed_at is None:
             result = Verification("not_needed", "nothing was changed, so there is nothing to verify")
         else:
             first = after()
-            with self._cockpit.follow(first, self.objective, within_seconds) as seen:
+            with self._cockpit.follow(first, self.objective, within_seconds, beside) as seen:
                 result, _ = verify(
                     first,
                     against,
@@ -336,7 +347,10 @@ class Run(Clients):
 
     def _keep(self, answer: Evidence | Gap) -> None:
         # Called by the tape, one thread at a time: what was a gap and can be read now is none any more.
-        self._opened.record.keep(answer, cell=current_cell())
+        watched = live.watching.get()
+        self._opened.record.keep(answer, cell=current_cell(), watched=watched)
+        if watched:
+            return
         if isinstance(answer, Gap):
             self._gaps[answer.key] = answer
         else:

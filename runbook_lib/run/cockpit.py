@@ -52,17 +52,23 @@ class Cockpit:
 
     @contextmanager
     def follow(
-        self, reading: Evidence | Gap, objective: Objective | None, seconds: float
+        self, reading: Evidence | Gap, objective: Objective | None, seconds: float, beside: Evidence | Gap | None
     ) -> Iterator[Callable[[Evidence | Gap], object]]:
-        """Show readings that somebody else makes while this lasts; they are given to what this yields."""
+        """Show readings that somebody else makes while this lasts; they are given to what this yields.
+
+        A number ``beside`` them is read here, once a second.
+        """
         if not self.attended:
             yield lambda _: None
             return
-        followed = Watch(reading, objective, seconds, None)
+        shown = [followed := Watch(reading, objective, seconds, None)]
+        if beside is not None:
+            shown.append(Watch(beside, None, seconds, Reader(beside), small=True))
         try:
             yield followed.feed
         finally:
-            followed.stop()
+            for one in shown:
+                one.stop()
 
     def ask(
         self, plan: Plan | NoPlan, *, approval: str, watched: Evidence | Gap | None, objective: Objective | None

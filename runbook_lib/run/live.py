@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.errors import RunbookError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 #: Seconds between two pictures, and between two questions: metrics stores take a sample every few seconds at most.
 DRAW_SECONDS = 0.25
 READ_SECONDS = 1.0
+#: Whether what this thread reads is only for a picture; nothing is concluded from it.
+watching: ContextVar[bool] = ContextVar("watching", default=False)
 #: Longest time a picture is kept up to date, seconds.
 MOST_SECONDS = 1800.0
 
@@ -47,6 +50,7 @@ class Reader:
             self._thread.join(15)
 
     def _read(self) -> None:
+        watching.set(True)
         while not self._stop.wait(READ_SECONDS):
             try:
                 self.latest = self.latest.again()
@@ -65,12 +69,20 @@ class Watch:
         objective: what the number is held against.
         seconds: how long to watch; the end of the run ends it earlier.
         reader: asks again; None when somebody else gives readings with ``feed``.
+        small: end with the last small picture: for a number that only goes along with another.
     """
 
     def __init__(
-        self, evidence: Evidence | Gap, objective: Objective | None, seconds: float, reader: Reader | None
+        self,
+        evidence: Evidence | Gap,
+        objective: Objective | None,
+        seconds: float,
+        reader: Reader | None,
+        *,
+        small: bool = False,
     ) -> None:
         self._latest, self._objective, self._seconds, self._reader = evidence, objective, seconds, reader
+        self._stays_small = small
         self._stop = threading.Event()
         self._over = threading.Lock()
         self._ended = False
@@ -107,7 +119,10 @@ class Watch:
         if self._reader is not None:
             self._reader.stop()
             self._latest = self._reader.latest
-        update(self._handle, *whole(self._latest, self._objective))
+        if self._stays_small:
+            update(self._handle, self._small())
+        else:
+            update(self._handle, *whole(self._latest, self._objective))
 
     def _small(self) -> dict[str, Any]:
         from runbook_lib.charts.live import live_html, live_sentence, live_svg

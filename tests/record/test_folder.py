@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from runbook_lib.errors import RecordError, UnknownNameError
-from runbook_lib.model import Evidence, Series, Table
+from runbook_lib.model import Evidence, Gap, Series, Table
 from runbook_lib.model.times import utc_now
+from runbook_lib.record.diff import answers
 from runbook_lib.record.folder import RecordFolder, new_run_id
 from runbook_lib.record.genesis import genesis
 from runbook_lib.record.record import Record
@@ -94,6 +95,19 @@ def test_the_same_answer_is_stored_once(start: Start) -> None:
     folder.keep(answer)
     folder.keep(answer)
     assert (2, 1) == (len(Record.read(folder.path).evidence), len(list((folder.path / "evidence").iterdir())))
+
+
+def test_what_is_only_watched_counts_for_nothing(start: Start) -> None:
+    """A picture's reading is kept and marked; it closes no gap, opens none, and a replay does not ask for it."""
+    folder, answer = start(), evidence()
+    missing = Gap(answer.source, answer.name, answer.title, "refused", "unreachable", True, utc_now())
+    other = Gap("redis", "info", "Memory", "refused", "unreachable", True, utc_now())
+    folder.keep(missing)
+    folder.keep(answer, watched=True)
+    folder.keep(other, watched=True)
+    record = Record.read(folder.path)
+    assert ["postgres.activity"] == [f"{gap['source']}.{gap['name']}" for gap in record.gaps]
+    assert (1, ["gap"]) == (len(record.evidence), [event.kind for event in answers(record)])
 
 
 def test_not_a_number_survives_in_evidence(start: Start) -> None:

@@ -149,6 +149,14 @@ def test_watched_number_is_redrawn_small_and_kept_whole(front: FrontEnd) -> None
     assert kept == len(pictures)
 
 
+def test_number_that_goes_along_ends_as_it_was_shown(front: FrontEnd) -> None:
+    """A small picture stays small: what it accompanies is the chart that a saved notebook keeps."""
+    front.run("watch = live.Watch(reading(), None, 600, live.Reader(reading()), small=True)")
+    (pictures,) = front.displays.values()
+    front.run("watch.stop()")
+    assert {"text/html", "text/plain"} == set(pictures[-1])
+
+
 @pytest.mark.parametrize(
     ("message", "word"),
     [
