@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
+
+from runbook_lib.model.times import clock, from_epoch, seen_from
+from runbook_lib.model.units import format_value
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from runbook_lib.model.action import Outcome, Plan
     from runbook_lib.model.evidence import Evidence
     from runbook_lib.model.finding import Finding
@@ -31,6 +36,8 @@ SIGNS = {
 # Okabe-Ito hues darkened until white text on them reaches a contrast of 4.5:1.
 _COLOURS = {"✓": "#00664b", "·": "#4d4d4d", "…": "#00588c", "!": "#8a4b00", "✕": "#a33c00", "?": "#6b3b63"}
 _MAX_ROWS = 12
+#: How a column's name ends, to the unit of its numbers.
+_UNITS = {"seconds": "s", "bytes": "bytes", "ratio": "ratio", "cores": "cores", "per_second": "1/s"}
 
 
 def text(value: object) -> str:
@@ -82,15 +89,41 @@ def _linked(value: object) -> str:
 
 
 def evidence_html(evidence: Evidence) -> str:
-    """The evidence's sentence and, for a table, its first rows."""
-    lead = f"<div>{text(evidence)}</div>"
+    """The evidence's sentence, what its source said against it and, for a table, its first rows."""
+    lead = f"<div>{text(evidence)}</div>" + "".join(
+        f"<div>{chip('warning', 'warning')} {text(one)}</div>" for one in evidence.warnings
+    )
     rows = evidence.table
     if not len(rows):
         return lead
     more = f"<div>and {len(rows) - _MAX_ROWS} more</div>" if len(rows) > _MAX_ROWS else ""
-    numeric = [c for i, c in enumerate(rows.columns) if all(isinstance(r[i], int | float | None) for r in rows.rows)]
-    shown = [["" if v is None else v for v in row] for row in rows.rows[:_MAX_ROWS]]
+    numeric = [c for i, c in enumerate(rows.columns) if all(_number(r[i]) or r[i] is None for r in rows.rows)]
+    shown = [
+        [cell(column, value, evidence.read_at) for column, value in zip(rows.columns, row, strict=True)]
+        for row in rows.rows[:_MAX_ROWS]
+    ]
     return lead + table(rows.columns, shown, numeric) + more
+
+
+def cell(column: str, value: object, read_at: datetime) -> object:
+    """A value of a table for a person, in the unit that its column's name ends with; a missing one is empty.
+
+    Args:
+        column: such as ``query_seconds``, ``memory_bytes`` or ``started_at`` (seconds since 1970).
+        value: as the source answered it.
+        read_at: what a time is told as before or after.
+    """
+    if not _number(value):
+        return "" if value is None else value
+    if column == "at" or column.endswith("_at"):
+        return seen_from(from_epoch(value), read_at)
+    unit = next((unit for end, unit in _UNITS.items() if column == end or column.endswith(f"_{end}")), "")
+    # A whole number without a unit may be a name, such as that of a statement: no digit of it may be lost.
+    return value if isinstance(value, int) and not unit else format_value(value, unit)
+
+
+def _number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def finding_html(finding: Finding) -> str:
@@ -122,7 +155,11 @@ def difference(lines: str) -> str:
 
 
 def outcome_html(outcome: Outcome) -> str:
-    """What became of a plan, and each guard that was checked."""
+    """What became of a plan, when, what was read back, and each guard that was checked."""
+    state = [("sent", f"{clock(outcome.sent_at)} UTC")] if outcome.sent_at else []
+    if outcome.read_back:
+        state.append(("read back", ", ".join(f"{name} {value}" for name, value in outcome.read_back.items())))
     rows = [("passed" if g.passed else "refused", g.name, g.reason) for g in outcome.guards]
     guards = table(("guard", "name", "reason"), rows) if rows else ""
-    return f"<div>{chip(str(outcome.status), str(outcome.status))} {text(outcome.reason)}</div>{guards}"
+    lead = f"<div>{chip(str(outcome.status), str(outcome.status))} {text(outcome.reason)}</div>"
+    return lead + (facts(state) if state else "") + guards

@@ -61,3 +61,17 @@ def relative(moment: datetime, to: datetime) -> str:
     """``moment`` as seen from ``to``: ``+7m00s`` after it, ``-12 s`` before it."""
     seconds = (moment - to) / timedelta(seconds=1)
     return f"{'-' if seconds < 0 else '+'}{duration(abs(seconds))}"
+
+
+def seen_from(moment: datetime, to: datetime, name: str = "") -> str:
+    """``moment`` in UTC and as seen from ``to``: ``20:28:01 UTC, 3m04s before the alert``; another day has its date.
+
+    Args:
+        moment: what is told.
+        to: what it is seen from.
+        name: of ``to``, such as ``the alert``; empty where the context says it.
+    """
+    moment, to = moment.astimezone(UTC), to.astimezone(UTC)
+    day = "" if moment.date() == to.date() else f"{moment:%Y-%m-%d} "
+    side = "before" if moment < to else "after"
+    return f"{day}{clock(moment)} UTC, {relative(moment, to)[1:]} {side} {name}".rstrip()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runbook_lib import actions
 from runbook_lib.model import Findings, Gap, Objective, Outcome, OutcomeStatus, Verification, Window, show
 from runbook_lib.model.evidence import Evidence
+from runbook_lib.model.times import parse_rfc3339, seen_from
+from runbook_lib.record.record import Record
 
 if TYPE_CHECKING:
     from runbook_lib.run import Run
@@ -38,6 +41,7 @@ class Header:
         objectives: what the service promises.
         systems: source to its answer to a first question.
         links: name to address, with the window filled in.
+        alert: what started the run, and when; empty where nothing but a person did.
     """
 
     run_id: str
@@ -51,6 +55,7 @@ class Header:
     objectives: tuple[Objective, ...]
     systems: Mapping[str, Evidence | Gap]
     links: Mapping[str, str]
+    alert: str = ""
 
     def facts(self) -> list[tuple[str, str]]:
         """Name and text of each line."""
@@ -62,6 +67,7 @@ class Header:
             ("service", f"{self.service} in {self.environment}"),
             ("objective", "; ".join(map(str, self.objectives))),
             ("window", str(self.window)),
+            *([("alert", self.alert)] if self.alert else []),
             ("who", self.actor),
             ("mode", _MODES.get(self.mode, self.mode)),
             ("may change", "an approved plan" if self.changes else "nothing"),
@@ -136,7 +142,21 @@ def greeting(run: Run, around: Surroundings, actor: str) -> Header:
         objectives=tuple(run.service.objectives.values()),
         systems=answers,
         links=links(run.service.links, run.window),
+        alert=alert_of(around.replay or around.record, run.window),
     )
+
+
+def alert_of(record: Path | None, window: Window) -> str:
+    """The alert that started a record's run, and when it fired; empty when none did.
+
+    Args:
+        record: folder of the record that a runner began, or that is replayed.
+        window: of the run, whose end is when it began.
+    """
+    told = Record.read(record).run.get("alert") if record else None
+    if not told or not told.get("fired_at"):
+        return ""
+    return f"{told.get('name', 'it')} fired {seen_from(parse_rfc3339(told['fired_at']), window.end, 'this run')}"
 
 
 def links(templates: Mapping[str, str], window: Window) -> dict[str, str]:

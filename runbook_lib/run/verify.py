@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from runbook_lib.model import Evidence, Gap, Objective, Quantity, Verification
+from runbook_lib.model.times import seen_from
 from runbook_lib.model.units import format_value
 
 #: Seconds between two readings, and consecutive good samples that count as "holds again".
@@ -82,7 +83,8 @@ def _verdict(after: Evidence | Gap, against: Evidence | Gap, objective: Objectiv
     now = Quantity(max(samples[-GOOD_SAMPLES:]), unit)
     held = _holds(after, objective, since)
     limit = format_value(_limit(objective), unit)
-    sentence = f"{after.title}: {before} before, {now} after; the objective is below {limit}"
+    read = seen_from(after.read_at, since, "the change")
+    sentence = f"{after.title}: {before} before, {now} after ({read}); the objective is below {limit}"
     return Verification("held" if held else "not_held", sentence, before, now, refs)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from runbook_lib.errors import UnknownNameError
-from runbook_lib.model import CAUSES, Finding, Plan, Severity
+from runbook_lib.model import CAUSES, Finding, Outcome, OutcomeStatus, Plan, Severity
 
 PLAN = Plan(
     kind="scale",
@@ -56,3 +57,10 @@ def test_causes_are_a_closed_set() -> None:
     with pytest.raises(UnknownNameError, match=r"Did you mean 'db\.long_query'"):
         Finding("db.long_queri", Severity.CRITICAL, "x")
     assert "unknown" in CAUSES
+
+
+def test_outcome_shows_when_it_was_sent_and_what_was_read_back() -> None:
+    """A person sees the moment of the request and the target's state after it, beside the guards."""
+    sent = datetime(2026, 3, 1, 20, 31, 5, tzinfo=UTC)
+    shown = Outcome("sha256:1", OutcomeStatus.APPLIED, "5 pods", {"replicas": 5, "ready": 3}, sent_at=sent)
+    assert all(part in shown._repr_html_() for part in ("20:31:05 UTC", "replicas 5, ready 3"))

@@ -66,6 +66,43 @@ def test_gap_round_trip() -> None:
     assert gap == Gap.from_json(gap.to_json())
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "expected"),
+    [
+        ("query_seconds", 372.4, "6m12s"),
+        ("memory_bytes", 3 * 2**30, "3 GiB"),
+        ("hit_ratio", 0.0021, "0.21 %"),
+        ("misses_per_second", 12.0, "12/s"),
+        ("cpu_limit_cores", 0.5, "0.5 cores"),
+        ("started_at", NOW.timestamp() - 180, "02:57:00 UTC, 3m00s before"),
+        ("query_id", 8731264871236487123, "8731264871236487123"),
+        ("pid", None, ""),
+        ("waiting", True, "True"),
+    ],
+    ids=["seconds", "bytes", "ratio", "rate", "cores", "time", "a long name", "missing", "yes or no"],
+)
+def test_table_cell_has_the_unit_of_its_column(column: str, value: object, expected: str) -> None:
+    """A number is shown in the unit that its column's name ends with, a time in UTC and as seen from the reading."""
+    shown = evidence(Table((column,), ((value,),)))._repr_html_()  # type: ignore[arg-type]
+    assert f">{expected}</td>" in shown
+
+
+@pytest.mark.parametrize(
+    ("expected", "values"),
+    [("right", (1, 2.5, None)), ("left", (1, "many")), ("left", (True, False))],
+    ids=["numbers", "a word among them", "yes or no"],
+)
+def test_numbers_are_aligned_right(expected: str, values: tuple[object, ...]) -> None:
+    """A column of numbers is aligned right, every other one left."""
+    shown = evidence(Table(("pid",), tuple((one,) for one in values)))._repr_html_()  # type: ignore[arg-type]
+    assert f'<th scope="col" style="text-align:{expected}' in shown
+
+
+def test_what_a_source_says_against_its_answer_is_shown() -> None:
+    """A warning of the source stands beside its answer."""
+    assert "WARNING</span> partial" in evidence(SERIES)._repr_html_()
+
+
 def test_html_is_escaped() -> None:
     """A table cell that holds markup is shown as text."""
     shown = evidence(Table(("query",), (("<script>alert(1)</script>",),)))._repr_html_()

@@ -8,7 +8,7 @@ import pytest
 
 from runbook_lib.errors import ParameterError
 from runbook_lib.model import Window
-from runbook_lib.model.times import duration, parse_rfc3339, relative, rfc3339
+from runbook_lib.model.times import duration, parse_rfc3339, relative, rfc3339, seen_from
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -41,6 +41,20 @@ def test_relative_has_a_sign() -> None:
     """A moment is told as before or after another."""
     assert relative(NOON + timedelta(minutes=7), NOON) == "+7m00s"
     assert relative(NOON - timedelta(seconds=12), NOON) == "-12 s"
+
+
+@pytest.mark.parametrize(
+    ("expected", "minutes", "name"),
+    [
+        ("11:57:00 UTC, 3m00s before the alert", -3, "the alert"),
+        ("12:07:00 UTC, 7m00s after", 7, ""),
+        ("2025-12-31 12:00:00 UTC, 1d00h before", -1440, ""),
+    ],
+    ids=["before", "after", "another day"],
+)
+def test_seen_from(expected: str, minutes: float, name: str) -> None:
+    """A moment is told in UTC and as seen from another; its date only where the days differ."""
+    assert expected == seen_from(NOON + timedelta(minutes=minutes), NOON, name)
 
 
 @pytest.mark.parametrize("minutes", [0, -5, 10**9, float("nan")], ids=["zero", "negative", "huge", "nan"])
