@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib import catalog
-from runbook_lib.errors import CatalogError, RecordError
+from runbook_lib.errors import CatalogError, ParameterError, RecordError
 from runbook_lib.headless import document, kernel
 from runbook_lib.headless.ending import Judgement, judge
 from runbook_lib.headless.execution import Ending, Execution, Limits, cell_name
@@ -294,9 +294,9 @@ def _genesis(request: Request, archive: str) -> dict[str, Any]:
         "parameters": dict(request.values),
         "schema": {item.name: item.to_json() for item in request.parameters.items},
     }
-    service = _service(request)
+    service, window = _service(request), _window(request.values)
     if service is not None:
-        facts |= {"owner": service.owner, "contacts": service.contacts, "links": _links(service, request.values)}
+        facts |= {"owner": service.owner, "contacts": service.contacts, "links": _links(service, window)}
         latency = _latency(service)
         facts |= {"objective": latency} if latency else {}
     if request.resume:
@@ -307,12 +307,21 @@ def _genesis(request: Request, archive: str) -> dict[str, Any]:
     return genesis(runbook=request.runbook, archive=archive, notebook=request.notebook, **facts)
 
 
-def _links(service: Service, values: Mapping[str, Value]) -> dict[str, str]:
-    """The service's links over the window that the run is about to read; without such a window there are none."""
+def _window(values: Mapping[str, Value]) -> Window | None:
+    """What the run is about to read; a window that cannot be is refused before anything is started."""
     minutes = values.get("window_minutes")
-    if not isinstance(minutes, int | float) or minutes <= 0:
+    if not isinstance(minutes, int | float):
+        return None
+    try:
+        return Window.last(minutes)
+    except ParameterError as error:
+        raise ParameterError(f"parameter 'window_minutes': {error}") from None
+
+
+def _links(service: Service, window: Window | None) -> dict[str, str]:
+    """The service's links over the window of the run; without such a window there are none."""
+    if window is None:
         return {}
-    window = Window.last(minutes)
     start, end = (str(round(moment.timestamp() * 1000)) for moment in (window.start, window.end))
     return {name: link.replace("{from}", start).replace("{to}", end) for name, link in service.links.items()}
 

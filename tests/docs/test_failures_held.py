@@ -10,17 +10,22 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "failures-held.md").read_text(encoding="utf-8")
+NAMED = re.compile(r"`([\w/]+\.py)::(\w+)`")
 ROWS = re.findall(r"^\| ([AB]\d+[ab]?) \| (.*) \|$", PAGE, re.MULTILINE)
 
 
 @pytest.mark.parametrize("row", [pytest.param(row, id=name) for name, row in ROWS])
-def test_every_named_test_exists(row: str) -> None:
-    """Each row names at least one test or benchmark, and each test is a function of its file."""
-    named = re.findall(r"`([\w/]+\.py)::(\w+)`", row)
-    assert named or "benchmarks." in row
-    for file, test in named:
-        tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
-        assert test in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}, file
+def test_every_row_names_a_test(row: str) -> None:
+    """Each row names at least one test or benchmark."""
+    assert NAMED.search(row) or "benchmarks." in row
+
+
+@pytest.mark.parametrize("file", sorted({file for file, _ in NAMED.findall(PAGE)}))
+def test_every_named_test_exists(file: str) -> None:
+    """Each test that the page names is a function of its file."""
+    tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
+    there = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    assert set() == {test for of, test in NAMED.findall(PAGE) if of == file} - there
 
 
 def test_every_row_about_the_record_is_there() -> None:

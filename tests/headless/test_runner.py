@@ -184,6 +184,15 @@ def test_wrong_use_starts_nothing(tmp_path: Path, arguments: dict[str, object], 
     assert not (tmp_path / "archive").exists()
 
 
+@pytest.mark.parametrize("minutes", ["-5", "0", "999999999"], ids=["negative", "nothing", "centuries"])
+def test_a_window_that_cannot_be_read_starts_nothing(tmp_path: Path, minutes: str) -> None:
+    """A window of no length, or of centuries, is refused before a kernel or a record exists."""
+    path = notebook(tmp_path / "tiny.ipynb", "1", parameters="window_minutes: int = 60")
+    with pytest.raises(ParameterError, match="parameter 'window_minutes': minutes must be above 0"):
+        execute(path, archive=str(tmp_path / "archive"), parameters={"window_minutes": minutes})
+    assert not (tmp_path / "archive").exists()
+
+
 def test_a_service_needs_a_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A runbook with a service parameter is refused where no catalogue is."""
     monkeypatch.chdir(tmp_path)
