@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from runbook_lib.cli.output import line
+from runbook_lib.cli.terminal import Steps, progress, waiting
 
 if TYPE_CHECKING:
     from runbook_lib.headless.session import RunResult
@@ -36,7 +37,7 @@ def demo(
     started = time.monotonic()
     try:
         line("1. starting the lab: PostgreSQL, Valkey, an API service, its cluster and its metrics")
-        status = supervisor.up(place)
+        status = supervisor.up(place, progress=progress(quiet=False))
         line(f"   up after {time.monotonic() - started:.0f} s: {status['service_url']}")
         line(f"2. breaking it: {fault}")
         registry.apply(place, fault, {})
@@ -71,6 +72,7 @@ def latency_reaches(seconds: float, *, above: bool = True) -> Quantity | None:
         The first p95 on that side; None when there was none in time.
     """
     from runbook_lib import catalog
+    from runbook_lib.charts.sparkline import sparkline
     from runbook_lib.clients._tape import LiveTape
     from runbook_lib.clients.prometheus import PrometheusClient
     from runbook_lib.model import Evidence, Window
@@ -82,28 +84,31 @@ def latency_reaches(seconds: float, *, above: bool = True) -> Quantity | None:
         endpoint=environment.endpoints["prometheus"], tape=LiveTape(), window=Window.last(1), workload=service.workload
     )
     answer, deadline = metrics.latency_seconds(), time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        now = answer.latest if isinstance(answer, Evidence) else None
-        if now is not None and now.value is not None and (now.value > limit) is above:
-            return now
-        time.sleep(2)
-        answer = answer.again()
+    with waiting("p95 latency", lambda: sparkline(answer, 30)):
+        while time.monotonic() < deadline:
+            now = answer.latest if isinstance(answer, Evidence) else None
+            if now is not None and now.value is not None and (now.value > limit) is above:
+                return now
+            time.sleep(2)
+            answer = answer.again()
     return None
 
 
 def _run(approval: Path | None = None) -> RunResult:
-    from runbook_lib.cli.run import progress, summary
+    from runbook_lib.cli.run import summary
     from runbook_lib.cli.where import catalog_folder
     from runbook_lib.headless import notebooks
     from runbook_lib.headless.runner import execute
 
+    steps = Steps()
     result = execute(
         notebooks.find("high_latency", catalog_folder()),
         {"service": "api", "window_minutes": str(WINDOW_MINUTES)},
         environment="lab",
         apply=approval is not None,
         approval=str(approval or ""),
-        progress=progress(quiet=False),
+        progress=steps,
+        begun=steps.begun,
     )
     summary(result)
     return result

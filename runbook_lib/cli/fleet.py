@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from runbook_lib.cli.output import Json, columns, emit, line, log
+from runbook_lib.cli.terminal import is_terminal
 
 if TYPE_CHECKING:
     from runbook_lib.fleet.results import Fleet
@@ -96,7 +97,7 @@ class Screen:
 
     def __init__(self, total: int, *, quiet: bool) -> None:
         self._total, self._quiet = total, quiet
-        self._terminal = sys.stderr.isatty() and not quiet
+        self._terminal = is_terminal(sys.stderr) and not quiet
         self._running: dict[str, str] = {}
         self._ended = 0
 
@@ -129,7 +130,7 @@ class Screen:
         if not self._terminal or not self._running:
             return
         now = ", ".join(f"{target} {cell}".strip() for target, cell in self._running.items())
-        width = os.get_terminal_size(sys.stderr.fileno()).columns
+        width = shutil.get_terminal_size().columns
         sys.stderr.write(f"\r\x1b[K{f'  {self._ended}/{self._total} {now}'[: max(width - 1, 1)]}")
         sys.stderr.flush()
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from runbook_lib.cli.output import Json, columns, emit, line, log
+from runbook_lib.cli.terminal import progress, waiting
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="The embedded incident lab.")
 
@@ -42,7 +43,13 @@ def up(
     """Start the lab and wait until it serves under load."""
     from runbook_lib.lab import supervisor
 
-    status = supervisor.up(directory(folder), prometheus=prometheus, control_plane=control_plane, kubeconfig=kubeconfig)
+    status = supervisor.up(
+        directory(folder),
+        prometheus=prometheus,
+        control_plane=control_plane,
+        kubeconfig=kubeconfig,
+        progress=progress(as_json),
+    )
     if as_json:
         emit(status)
         return
@@ -54,7 +61,8 @@ def down(folder: Directory = None) -> None:
     """Stop every process of the lab."""
     from runbook_lib.lab import supervisor
 
-    supervisor.down(directory(folder))
+    with waiting("stopping"):
+        supervisor.down(directory(folder))
     log("the lab is down")
 
 
@@ -80,7 +88,9 @@ def fault(
     from runbook_lib.headless.parameters import assignments
     from runbook_lib.lab.faults import registry
 
-    emit(registry.apply(directory(folder), name, assignments(parameters or [])))
+    with waiting(f"breaking: {name}"):
+        told = registry.apply(directory(folder), name, assignments(parameters or []))
+    emit(told)
 
 
 @app.command("heal")
@@ -91,7 +101,9 @@ def heal(
     """Undo a fault, or all of them."""
     from runbook_lib.lab.faults import registry
 
-    emit(registry.heal(directory(folder), name))
+    with waiting("healing"):
+        told = registry.heal(directory(folder), name)
+    emit(told)
 
 
 @app.command("faults")

@@ -9,13 +9,15 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from runbook_lib.cli.output import line, log
+from runbook_lib.model.times import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 SIGNS = {"ok": "✓", "error": "✕", "not_run": "·"}
 #: Severity, verdict or status to the style of its word; the word itself is always there too.
@@ -53,19 +55,63 @@ def say(word: str, level: str, rest: str = "") -> None:
     Console().print(text, soft_wrap=True, highlight=False)
 
 
+class Moving:
+    """A line on stderr that says what goes on, for how long, and what is newest; only made on a terminal.
+
+    Args:
+        what: goes on.
+        newest: what to show behind it; asked five times a second, in another thread.
+    """
+
+    def __init__(self, what: str, newest: Callable[[], str] = str) -> None:
+        self._what, self._newest = what, newest
+        self._began = time.monotonic()
+        self._stop = threading.Event()
+        self._drawer = threading.Thread(target=self._draw, daemon=True)
+        self._drawer.start()
+
+    def stop(self) -> float:
+        """Take the line back; returns for how long it went on, seconds."""
+        self._stop.set()
+        self._drawer.join(2)
+        return time.monotonic() - self._began
+
+    def _draw(self) -> None:
+        turn = 0
+        while not self._stop.wait(_DRAW_SECONDS):
+            seconds = int(time.monotonic() - self._began)
+            passed = duration(seconds) if seconds else "0 s"
+            text = f"  {_TURN[turn % len(_TURN)]} {self._what} {passed}  {self._newest()}"
+            # One column stays free: a full line would wrap, and could not be taken back.
+            sys.stderr.write(f"\r\x1b[2K{text[: shutil.get_terminal_size().columns - 1]}")
+            sys.stderr.flush()
+            turn += 1
+        sys.stderr.write("\r\x1b[2K")
+        sys.stderr.flush()
+
+
+@contextmanager
+def waiting(what: str, newest: Callable[[], str] = str) -> Iterator[None]:
+    """Show on a terminal that something takes its time, with what is newest; elsewhere nothing is told."""
+    moving = Moving(what, newest) if is_terminal(sys.stderr) else None
+    try:
+        yield
+    finally:
+        if moving is not None:
+            moving.stop()
+
+
 class Steps:
-    """Tells each step of a run on stderr.
+    """Tells each step of a run, or of another long work, on stderr.
 
     Off a terminal one line for each step that ended; on one also the step that runs, for how long, what it read last,
     and, when it asks the same again and again, the numbers as a sparkline.
     """
 
     def __init__(self) -> None:
-        self._moving = is_terminal(sys.stderr)
+        self._on_terminal = is_terminal(sys.stderr)
         self._record: Path | None = None
-        self._stop = threading.Event()
-        self._drawer: threading.Thread | None = None
-        self._began = time.monotonic()
+        self._moving: Moving | None = None
 
     def begun(self, record: Path) -> None:
         """Take note of where the run writes."""
@@ -74,33 +120,16 @@ class Steps:
     def __call__(self, cell: str, status: str) -> None:
         """A step began (``running``) or ended."""
         if status == "running":
-            self._began = time.monotonic()
-            if self._moving:
-                self._stop = threading.Event()
-                self._drawer = threading.Thread(target=self._draw, args=(cell, self._stop), daemon=True)
-                self._drawer.start()
+            if self._on_terminal:
+                self._moving = Moving(cell, Answers(self._record, cell).newest)
             return
-        if self._drawer is not None:
-            self._stop.set()
-            self._drawer.join(2)
-            self._drawer = None
+        seconds = self._moving.stop() if self._moving is not None else 0.0
+        self._moving = None
         told = "" if status == "ok" else f": {status.replace('_', ' ')}"
-        if self._moving:
-            _styled(f"  {SIGNS.get(status, '?')} ", status, f"{cell}{told}", time.monotonic() - self._began)
+        if self._on_terminal:
+            _styled(f"  {SIGNS.get(status, '?')} ", status, f"{cell}{told}", seconds)
         else:
             log(f"  {SIGNS.get(status, '?')} {cell}{told}")
-
-    def _draw(self, cell: str, stop: threading.Event) -> None:
-        answers, turn = Answers(self._record, cell), 0
-        while not stop.wait(_DRAW_SECONDS):
-            seconds = time.monotonic() - self._began
-            text = f"  {_TURN[turn % len(_TURN)]} {cell} {seconds:.0f} s  {answers.newest()}"
-            # One column stays free: a full line would wrap, and could not be taken back.
-            sys.stderr.write(f"\r\x1b[2K{text[: shutil.get_terminal_size().columns - 1]}")
-            sys.stderr.flush()
-            turn += 1
-        sys.stderr.write("\r\x1b[2K")
-        sys.stderr.flush()
 
 
 class Answers:

@@ -12,7 +12,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runbook_lib.errors import LabError, UsageError
 from runbook_lib.lab import cluster, components, environment, history
@@ -27,9 +27,13 @@ from runbook_lib.lab.vendors.settings import create_secrets
 from runbook_lib.model import rights
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runbook_lib.lab.realplane.programs import Programs
 
 __all__ = ["down", "status", "up"]
+
+Progress: TypeAlias = "Callable[[str, str], None]"
 
 RATE = 20.0
 REPLICAS = 3
@@ -48,8 +52,11 @@ def up(
     kubeconfig: Path | None = None,
     control_plane: str = "emulated",
     rate: float = RATE,
+    progress: Progress = lambda _phase, _status: None,
 ) -> dict[str, Any]:
     """Start the lab and wait until it serves under load; a lab that is up already stays as it is.
+
+    Where nothing but parts of a real control plane has died, they are started again on their data.
 
     Args:
         directory: the lab's folder, made when missing; two labs have two folders.
@@ -59,6 +66,7 @@ def up(
         control_plane: ``emulated``, ``real`` (programs that were built or are on this machine), or ``auto``: real where
             the programs are.
         rate: requests per second of the load.
+        progress: told each phase of the start and its status: ``running``, then ``ok`` or ``error``.
 
     Returns:
         What ``status`` returns.
@@ -70,14 +78,18 @@ def up(
     binary, programs = _prometheus_binary(prometheus), _control_plane(control_plane)
     with states.locked(directory):
         current = status(directory)
+        if current["state"] == "degraded" and _mended(directory):
+            current = status(directory)
         if current["state"] == "running":
             return current
         _stop(directory)
         _clear(directory)
-        launch = Launch(State(directory, started=datetime.now(UTC).isoformat(timespec="seconds"), rate=rate))
+        state = State(directory, started=datetime.now(UTC).isoformat(timespec="seconds"), rate=rate)
+        launch = Launch(state, progress)
         try:
             launch.run(binary, kubeconfig, programs, seconds_of_history)
         except BaseException:
+            progress(launch.phase, "error")
             _stop(directory)
             launch.state.state = "failed"
             launch.state.save()
@@ -107,16 +119,19 @@ class Launch:
 
     Args:
         state: the state to fill; saved when the lab runs.
+        progress: told each phase and its status.
     """
 
-    def __init__(self, state: State) -> None:
-        self.state, self.directory = state, state.directory
+    def __init__(self, state: State, progress: Progress) -> None:
+        self.state, self.directory, self._progress = state, state.directory, progress
+        self.phase = ""
         self._spawn = components.Spawner(state.directory)
         self._processes: list[Process] = []
         self._began = time.monotonic()
 
     def run(self, binary: str, kubeconfig: Path | None, programs: Programs | None, seconds_of_history: int) -> None:
         """Start everything, in parallel where nothing waits for something."""
+        self._next("processes")
         for name in ("logs", "config", "kubernetes"):
             (self.directory / name).mkdir(mode=0o700)
         ports = self.state.ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
@@ -141,25 +156,29 @@ class Launch:
         listening = {"payments": payments, "node": node, "vendors": vendors, "metrics": metrics, "load": load}
         for name, process in listening.items():
             components.wait_listening(process, ports[name])
-        self._took("processes")
+        self._next("pods")
         self._wait_healthy(admin)
-        self._took("pods")
+        self._next("history")
         with ThreadPoolExecutor(max_workers=1) as pool:
             described = pool.submit(self._describe, binary, "real" if kubeconfig or programs else "emulated")
             if seconds_of_history:
                 self._backfill(seconds_of_history)
             _finish(described)
-        self._took("history")
+        self._next("")
         self._spawn.metrics_config(ports, components.SCRAPE_SECONDS)
         environment.write(self.state)
         self.state.state = "running"
         self.state.save()
 
-    def _took(self, phase: str) -> None:
-        """Note how long a phase took, for whoever wants to make the start faster."""
+    def _next(self, phase: str) -> None:
+        """End the phase that runs, noting how long it took, and begin another; none when it is empty."""
         now = time.monotonic()
-        self.state.details.setdefault("took_seconds", {})[phase] = round(now - self._began, 2)
-        self._began = now
+        if self.phase:
+            self.state.details.setdefault("took_seconds", {})[self.phase] = round(now - self._began, 2)
+            self._progress(self.phase, "ok")
+        if phase:
+            self._progress(phase, "running")
+        self.phase, self._began = phase, now
 
     def _started(self, process: Process) -> Process:
         self._processes.append(process)
@@ -298,6 +317,13 @@ class Launch:
         }
         for name, kind in kinds.items():
             self.state.components[name] = {"kind": kind, "version": version_of(name, self.state)}
+
+
+def _mended(directory: Path) -> bool:
+    """Whether parts of a real control plane had died and run again; the emulator's objects die with it."""
+    from runbook_lib.lab.realplane import start
+
+    return bool(start.restart(components.Spawner(directory)))
 
 
 def _stop(directory: Path) -> None:

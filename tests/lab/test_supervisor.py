@@ -46,12 +46,18 @@ KEYS = {
 }
 
 
+#: What the shared lab told while it started.
+PHASES: list[tuple[str, str]] = []
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """A running lab with five minutes of history; what ``up`` returned."""
     directory = tmp_path_factory.mktemp("lab") / "lab"
     try:
-        yield supervisor.up(directory, prometheus="embedded", seconds_of_history=300)
+        yield supervisor.up(
+            directory, prometheus="embedded", seconds_of_history=300, progress=lambda *told: PHASES.append(told)
+        )
     finally:
         supervisor.down(directory)
         assert {} == states.strays(directory)
@@ -150,6 +156,12 @@ def test_grafana_proxies_the_metrics_store(lab: dict[str, Any]) -> None:
     assert "3" == found
 
 
+def test_start_tells_each_phase(lab: dict[str, Any]) -> None:
+    """Whoever waits for a lab hears of each phase when it begins and when it ended."""
+    assert "running" == lab["state"]
+    assert [(phase, word) for phase in ("processes", "pods", "history") for word in ("running", "ok")] == PHASES
+
+
 def test_up_leaves_a_running_lab_alone(lab: dict[str, Any]) -> None:
     """A second ``up`` returns the lab that is there, with the same processes."""
     again = supervisor.up(folder(lab))
@@ -236,8 +248,12 @@ def test_failed_start_names_the_component_and_stops_the_rest(tmp_path: Path) -> 
     broken = tmp_path / "prometheus"
     broken.write_text("#!/bin/sh\necho disk is full >&2\nexit 1\n")
     broken.chmod(0o755)
+    phases: list[tuple[str, str]] = []
     with pytest.raises(LabError, match="metrics"):
-        supervisor.up(tmp_path / "lab", prometheus=str(broken), seconds_of_history=0)
+        supervisor.up(
+            tmp_path / "lab", prometheus=str(broken), seconds_of_history=0, progress=lambda *told: phases.append(told)
+        )
+    assert [("processes", "running"), ("processes", "error")] == phases
     assert {} == states.strays(tmp_path / "lab")
     assert "failed" == supervisor.status(tmp_path / "lab")["state"]
 
