@@ -59,6 +59,7 @@ url = "http://127.0.0.1:9090"
 
 [environments.production.kubernetes]
 kubeconfig = "~/.kube/config"
+# allow_exec = true    # the kubeconfig may run a program for its credentials, as those of most clouds do
 namespace = "production"
 
 [environments.production.service]

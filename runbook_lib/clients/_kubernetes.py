@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from runbook_lib.clients._clock import skew_warning
+from runbook_lib.clients._kubeconfig import refuse_program
 from runbook_lib.clients._retry import BusyError, Deadline, with_retries
 from runbook_lib.errors import (
     ActionRejectedError,
@@ -43,9 +44,17 @@ class ApiServer:
         context: context of that file; empty for its current one.
         connect_seconds: time to connect, seconds.
         total_seconds: time for a question with its retries, or for one write, seconds.
+        allow_exec: whether the file may name a program that fetches credentials.
+
+    Raises:
+        SourceError: the file is not there, cannot be used, or names a program that is not allowed.
     """
 
-    def __init__(self, kubeconfig: str, context: str, *, connect_seconds: float, total_seconds: float) -> None:
+    def __init__(
+        self, kubeconfig: str, context: str, *, connect_seconds: float, total_seconds: float, allow_exec: bool = False
+    ) -> None:
+        if not allow_exec:
+            refuse_program(kubeconfig, context)
         self.connect_seconds, self.total_seconds = connect_seconds, total_seconds
         self.warnings: tuple[str, ...] = ()
         #: What speaks against the times of the newest answer.

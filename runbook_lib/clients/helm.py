@@ -10,6 +10,7 @@ from typing import Any
 
 from runbook_lib.clients import _helm as back
 from runbook_lib.clients._applied import preview
+from runbook_lib.clients._kubeconfig import refuse_program
 from runbook_lib.clients._kubernetes import ApiServer
 from runbook_lib.clients._process import Finished
 from runbook_lib.clients._source import SourceClient
@@ -36,8 +37,9 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d{1,6})?\d* ?(Z|[+
 
 
 class HelmClient(SourceClient):
-    """One release. Takes the endpoint of Kubernetes (``kubeconfig``, ``context``, ``namespace``; ``chart`` and
-    ``values``, a file, where the environment has its own) and from the workload ``release``, ``chart``, ``values``.
+    """One release. Takes the endpoint of Kubernetes (``kubeconfig``, ``context``, ``namespace``, ``allow_exec``; and
+    ``chart`` and ``values``, a file, where the environment has its own) and from the workload ``release``, ``chart``,
+    ``values``.
 
     Args:
         backend: which Helm; default: the command where there is one, else the SDK. Everything else as in the base.
@@ -168,11 +170,14 @@ class HelmClient(SourceClient):
         release = str(self.workload.get("release", ""))
         if len(release) > 53 or not _RELEASE.fullmatch(release):
             raise SourceAnswerError(f"workload.release {release!r} is no name of a release", source=self.source)
+        kubeconfig, context = self._setting("kubeconfig"), self._setting("context")
+        if self._setting("allow_exec") != "True":
+            refuse_program(kubeconfig, context)
         return back.Target(
             release=release,
             namespace=self._setting("namespace") or str(self.workload.get("namespace", "default")),
-            kubeconfig=self._setting("kubeconfig"),
-            context=self._setting("context"),
+            kubeconfig=kubeconfig,
+            context=context,
         )
 
     def _chart(self) -> str:
@@ -229,7 +234,11 @@ class HelmClient(SourceClient):
     def _open(self) -> ApiServer:
         target = self._target()
         return ApiServer(
-            target.kubeconfig, target.context, connect_seconds=self.connect_seconds, total_seconds=self.total_seconds
+            target.kubeconfig,
+            target.context,
+            connect_seconds=self.connect_seconds,
+            total_seconds=self.total_seconds,
+            allow_exec=True,  # asked for when the target was named
         )
 
     def _readable(self) -> None:

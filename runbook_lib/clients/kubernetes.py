@@ -32,7 +32,7 @@ _JSON_PATCH = "application/json-patch+json"
 
 class KubernetesClient(SourceClient):
     """Named questions to one cluster about one deployment. Settings of the endpoint: ``kubeconfig``, ``context``,
-    ``namespace`` (default: that of the workload)."""
+    ``namespace`` (default: that of the workload), ``allow_exec`` (the kubeconfig may run a program for credentials)."""
 
     source = "kubernetes"
 
@@ -214,6 +214,7 @@ class KubernetesClient(SourceClient):
             self._setting("context"),
             connect_seconds=self.connect_seconds,
             total_seconds=self.total_seconds,
+            allow_exec=self._setting("allow_exec") == "True",
         )
 
     def _acting(self) -> ApiServer:

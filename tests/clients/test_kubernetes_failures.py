@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from runbook_lib.clients.helm import HelmClient
 from runbook_lib.clients.kubernetes import KubernetesClient
 from runbook_lib.errors import ActionRejectedError, OutcomeUnknownError
+from runbook_lib.lab.release import CHART
 from runbook_lib.model import Gap
 
 
@@ -115,20 +117,46 @@ def test_missing_kubeconfig_is_a_gap(make, tmp_path):
     assert "unreachable" == result.kind
 
 
-def test_hanging_credential_program_is_a_gap(make, tmp_path):
-    """A kubeconfig whose program for credentials hangs ends at the deadline."""
-    path = Path(kubeconfig(tmp_path, "http://127.0.0.1:1"))
+def with_program(folder: Path, command: str, *arguments: str) -> str:
+    """A kubeconfig that names a program for its credentials."""
+    path = Path(kubeconfig(folder, "http://127.0.0.1:1"))
     config = json.loads(path.read_text())
     program = {
         "apiVersion": "client.authentication.k8s.io/v1",
-        "command": "sleep",
-        "args": ["3"],
+        "command": command,
+        "args": list(arguments),
         "interactiveMode": "Never",
     }
     config["users"][0]["user"] = {"exec": program}
     path.write_text(json.dumps(config))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("client", "read", "write"),
+    [
+        (KubernetesClient, lambda made: made.deployment(), lambda made: made.scale(replicas=5, uid="u", current=3)),
+        (HelmClient, lambda made: made.history(), lambda made: made.rollback(1, from_revision=2)),
+    ],
+    ids=["kubernetes", "helm"],
+)
+def test_program_for_credentials_is_refused(make, tmp_path, client, read, write):
+    """A program that the catalogue does not allow is named and never started, for a read and for a write."""
+    path = with_program(tmp_path, "touch", str(tmp_path / "started"))
+    made = make(client, {"kubeconfig": path}, workload={"chart": str(CHART)})
+    result = read(made)
+    assert isinstance(result, Gap)
+    assert ("denied", True, True) == (result.kind, "runs 'touch'" in result.reason, "allow_exec" in result.reason)
+    with pytest.raises(ActionRejectedError, match="allow_exec"):
+        write(made)
+    assert not (tmp_path / "started").exists()
+
+
+def test_hanging_credential_program_is_a_gap(make, tmp_path):
+    """An allowed program for credentials that hangs ends at the deadline."""
+    settings = {"kubeconfig": with_program(tmp_path, "sleep", "3"), "allow_exec": True}
     started = time.monotonic()
-    result = make(KubernetesClient, {"kubeconfig": str(path)}, total_seconds=1.0).deployment()
+    result = make(KubernetesClient, settings, total_seconds=1.0).deployment()
     assert isinstance(result, Gap)
     assert "timeout" == result.kind
     assert time.monotonic() - started < 5
