@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -56,6 +57,9 @@ _ANCHORS: Mapping[str, type] = {"git": str, "slack": str, "rfc3161": str, "rfc31
 _FREEZE: Mapping[str, type] = {"from": datetime, "to": datetime, "reason": str, "allow": list}
 #: Paths of a workload are relative to the catalogue, as those of an environment are.
 _PATHS = ("chart", "values")
+#: Key of a workload to the longest name that Kubernetes takes there, and Helm for a release.
+_NAMES: Mapping[str, int] = {"release": 53, "namespace": 63, "container": 63, "deployment": 253}
+_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?")
 ACTION_KINDS = (
     "scale",
     "end_backend",
@@ -239,12 +243,17 @@ class _Reader:
             links=values.get("links", {}),
             alerts=tuple(values.get("alerts", ())),
             objectives=objectives,
-            # Paths of the catalogue are relative to it, wherever a run is started.
-            workload={
-                key: str(self.path.parent / value) if key in _PATHS else value
-                for key, value in values["workload"].items()
-            },
+            workload=_Reader(self.path, f"{self.key}.workload").workload(values["workload"]),
         )
+
+    def workload(self, table: Mapping[str, Any]) -> dict[str, Any]:
+        for key, longest in _NAMES.items():
+            name = table.get(key, "a")
+            if not isinstance(name, str) or len(name) > longest or not _NAME.fullmatch(name):
+                told = f"{name!r} is no name: a-z, 0-9, '-' and '.', a letter or digit at both ends, up to {longest}"
+                raise self.fail(key, told)
+        # Paths of the catalogue are relative to it, wherever a run is started.
+        return {key: str(self.path.parent / value) if key in _PATHS else value for key, value in table.items()}
 
     def objective(self, name: str, table: Any) -> Objective:
         values = self.typed(table, _OBJECTIVE)

@@ -62,6 +62,8 @@ def test_paths_and_secret_names_are_taken_from_the_file(tmp_path: Path) -> None:
         ("services.api.objectives.latency.kind", "latency or availability", 'kind = "latency"', 'kind = "speed"'),
         ("services.api.objectives.latency.target", "between 0 and 1", "target = 0.95", "target = 95"),
         ("services.api.objectives.latency.threshold_seconds", "above 0", "threshold_seconds = 0.2", ""),
+        ("services.api.workload.release", "'-x' is no name", "workload]", 'workload]\nrelease = "-x"'),
+        ("services.api.workload.container", "up to 63", "workload]", 'workload]\ncontainer = "A b"'),
         ("environments.prod.actions", "'scael' is no kind of action", '["scale"]', '["scael"]'),
         ("environments.prod.max_changes", "at least 1", '["scale"]', '["scale"]\nmax_changes = 0'),
         (
@@ -91,6 +93,8 @@ def test_paths_and_secret_names_are_taken_from_the_file(tmp_path: Path) -> None:
         "kind",
         "target",
         "threshold",
+        "release-like-an-option",
+        "container",
         "action",
         "rate",
         "known-by",

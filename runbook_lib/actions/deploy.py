@@ -57,14 +57,41 @@ def deploy(run: Systems, *, image_tag: str, commit: str = "", on_conflict: str =
         values[str(run.service.workload.get("replicas_value", "replicaCount"))] = kept
         preview = run.helm.preview(values)
     if isinstance(preview, Gap):
-        return NoPlan(f"the chart cannot be rendered or applied: {preview.reason}")
-    held = release.held(preview.document["conflicts"])
-    if held and on_conflict == "keep":
-        advice = "Put the live value into the chart's values, or deploy with -p on_conflict=take_back."
-        return NoPlan(f"another manager holds what the chart sets: {'; '.join(held)}", (advice,))
+        return NoPlan(f"the chart cannot be rendered or applied: {preview.reason}", blocked=preview.kind == "answer")
+    stands = _against(run, preview, image_tag, on_conflict) or _busy(history)
+    if stands is not None:
+        return stands
     if not preview.document["changed"]:
         return NoPlan(f"{image_tag} is deployed already: nothing would change")
     return _plan(run, tag, deployment, history, preview, commit=commit, values=values, on_conflict=on_conflict)
+
+
+def _against(run: Systems, preview: Evidence, image_tag: str, on_conflict: str) -> NoPlan | None:
+    """What stands against applying what the chart renders to; None when nothing does."""
+    secrets = preview.document.get("secrets", ())
+    if secrets:
+        advice = "Put it into a Secret of the cluster, and only that Secret's name into the values."
+        return NoPlan(f"a secret stands in the open in {', '.join(secrets)}", (advice,), blocked=True)
+    images = preview.document["images"]
+    if not release.tagged(run, images, image_tag):
+        told = release.of_repository(run, images) or f"no image of {run.service.workload.get('repository', '')}"
+        advice = "The chart must take the tag from image.tag; see docs/releases.md."
+        return NoPlan(f"the chart renders {told}, whatever image.tag says", (advice,), blocked=True)
+    held = release.held(preview.document["conflicts"])
+    if held and on_conflict == "keep":
+        advice = "Put the live value into the chart's values, or deploy with -p on_conflict=take_back."
+        return NoPlan(f"another manager holds what the chart sets: {'; '.join(held)}", (advice,), blocked=True)
+    return None
+
+
+def _busy(history: Evidence) -> NoPlan | None:
+    last = newest(history)
+    if not pending(last):
+        return None
+    advice = "If its program died: runbook run rollback, which offers unlock_release."
+    return NoPlan(
+        f"revision {last['revision']} is {last['status']}: an operation runs or has died", (advice,), blocked=True
+    )
 
 
 def _scaled(preview: Evidence) -> int:
@@ -76,14 +103,11 @@ def _scaled(preview: Evidence) -> int:
 def _plan(
     run: Systems, tag: Evidence, deployment: Evidence, history: Evidence, preview: Evidence, *,
     commit: str, values: Mapping[str, Any], on_conflict: str,
-) -> Plan | NoPlan:  # fmt: skip
-    last, workload = newest(history), run.service.workload
-    revision, image_tag = int(last["revision"]), values["image"]["tag"]
-    if pending(last):
-        return NoPlan(f"revision {revision} is {last['status']}: an operation runs or has died",
-                      ("If its program died: runbook run rollback, which offers unlock_release.",))  # fmt: skip
+) -> Plan:  # fmt: skip
+    workload = run.service.workload
+    revision, image_tag = int(newest(history)["revision"]), values["image"]["tag"]
     before = release.image_of(run, deployment)
-    image = f"{before.rpartition(':')[0] or workload.get('repository', '')}:{image_tag}"
+    image = release.tagged(run, preview.document["images"], image_tag)
     kept = {key: value for key, value in values.items() if key != "image"}
     sets = " ".join(f"--set {key}={value}" for key, value in {"image.tag": image_tag, **kept}.items())
     held = preview.document["conflicts"]

@@ -34,6 +34,12 @@ def of_repository(run: Systems, images: Iterable[str]) -> str:
     return next((one for one in images if one.rpartition(":")[0].endswith(repository)), "")
 
 
+def tagged(run: Systems, images: Iterable[str], tag: str) -> str:
+    """The one of some images that is the service's own with this tag; empty when there is none."""
+    wanted = f"{run.service.workload.get('repository', '')}:{tag}"
+    return next((one for one in images if one.endswith(wanted)), "")
+
+
 def setting(run: Systems, name: str) -> str:
     """``chart`` or ``values``: of the environment where it has its own, else of the service."""
     endpoint = run.environment.endpoints.get("kubernetes")

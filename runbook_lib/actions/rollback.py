@@ -48,14 +48,14 @@ def rollback(run: Systems, *, revision: int = 0, good: Iterable[int] = ()) -> Pl
     rows = {int(row["revision"]): row for row in history.table.records()}
     if not to:
         return NoPlan("no revision before this one is recorded good",
-                      ("Name one yourself: -p revision=N.", _listed(rows.values())))  # fmt: skip
+                      ("Name one yourself: -p revision=N.", _listed(rows.values())), blocked=True)  # fmt: skip
     if to not in rows:
-        return NoPlan(f"the release has no revision {to}", (_listed(rows.values()),))
+        return NoPlan(f"the release has no revision {to}", (_listed(rows.values()),), blocked=True)
     if to == int(last["revision"]) and not pending(last):
         return NoPlan(f"the release is at revision {to}")
     preview = run.helm.preview(revision=to)
     if isinstance(preview, Gap):
-        return NoPlan(f"revision {to} cannot be applied: {preview.reason}")
+        return NoPlan(f"revision {to} cannot be applied: {preview.reason}", blocked=preview.kind == "answer")
     return _plan(run, deployment, last, rows[to], preview, recorded=to in known)
 
 

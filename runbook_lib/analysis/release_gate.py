@@ -16,6 +16,8 @@ _GOOD = ("success", "neutral", "skipped")
 _VERSION = re.compile(r"v?\d+(\.\d+)*([-.][0-9A-Za-z.-]+)?")
 #: Resources of a quota that one pod more takes.
 _OF_PODS = ("pods", "count/pods", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory", "cpu", "memory")
+#: Sums of cores such as 0.3 + 0.1 are not exact.
+_ROUNDING = 1e-9
 #: Burn rate at which Google's SRE workbook pages (table 5-8), over an hour and over its last five minutes: a release
 #: now would hide the cause. What has ended is not in the short window any more.
 MAX_BURN_RATE = 14.4
@@ -164,19 +166,28 @@ def _worst_mean(evidence: Evidence, since: float) -> float | None:
 
 def room_for_surge(deployment: Evidence | Gap, quotas: Evidence | Gap) -> Check:
     """Whether the namespace's quotas have room for one pod more while old and new ones run side by side."""
-    name, required = "room for a pod more", "no quota is full"
+    name, required = "room for a pod more", "every quota has room for one"
     for one in (deployment, quotas):
         if isinstance(one, Gap):
             return _unknown(name, one.reason, required, "grant list on resourcequotas in the namespace")
+    assert isinstance(deployment, Evidence)
     assert isinstance(quotas, Evidence)
-    full = [
-        f"{row['quota']}: {row['resource']} {row['used']:g} of {row['limit']:g}"
-        for row in quotas.table.records()
-        if row["resource"] in _OF_PODS and row["ratio"] is not None and float(row["ratio"]) >= 1
-    ]
+    # A record of an older version does not say what a pod takes: there a quota must be full to count.
+    takes = deployment.document.get("pod_takes") or {}
+    full = [told for row in quotas.table.records() if (told := _full(row, takes))]
     if full:
         return _failed(name, "; ".join(full), required, "raise the quota, or remove what is not needed")
-    return _passed(name, "no quota is full" if len(quotas.table) else "no quota", required)
+    return _passed(name, "every quota has room" if len(quotas.table) else "no quota", required)
+
+
+def _full(row: Mapping[str, Any], takes: Mapping[str, float]) -> str:
+    """Why a quota has no room for one pod; empty when it has, or limits something else."""
+    if row["resource"] not in _OF_PODS:
+        return ""
+    used, limit, amount = float(row["used"]), float(row["limit"]), float(takes.get(str(row["resource"]), 0.0))
+    if used < limit and used + amount <= limit * (1 + _ROUNDING):
+        return ""
+    return f"{row['quota']}: {row['resource']} {used:g} of {limit:g}, and a pod takes {amount:g}"
 
 
 def without_downtime(deployment: Evidence | Gap) -> Checks:

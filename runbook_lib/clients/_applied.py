@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from runbook_lib.clients._kubernetes import ApiServer, path
+from runbook_lib.clients._open_secrets import open_secrets
 from runbook_lib.errors import SourceAnswerError, SourceEmptyError
 from runbook_lib.model.canonical import digest
 from runbook_lib.secrets import Redactor
@@ -23,7 +24,14 @@ _STEP = re.compile(r"\.([^.\[]+)|\[([^\]]+)\]")
 _MAX_LINES = 400
 
 
-def preview(server: ApiServer, manifest: str, release: str, namespace: str, redactor: Redactor) -> dict[str, Any]:
+def preview(
+    server: ApiServer,
+    manifest: str,
+    release: str,
+    namespace: str,
+    redactor: Redactor,
+    values: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Hold a manifest against the cluster.
 
     Args:
@@ -31,12 +39,13 @@ def preview(server: ApiServer, manifest: str, release: str, namespace: str, reda
         manifest: objects as YAML.
         release: name of the release that owns them.
         namespace: namespace of the release, and of objects that name none.
-        redactor: takes known and likely secrets out of the difference.
+        redactor: takes known and likely secrets out of the difference; it learns those that stand in the open.
+        values: what the chart was given to render it.
 
     Returns:
-        ``{manifest, objects, images, changed, diff, conflicts}``: the manifest's digest, the number of objects and of
-        those that would change, the images of its pods, a unified diff, and ``{object, field, manager, live, wanted}``
-        of every field that another manager holds with another value.
+        ``{manifest, objects, images, changed, diff, conflicts, secrets}``: the manifest's digest, the number of objects
+        and of those that would change, the images of its pods, a unified diff, ``{object, field, manager, live,
+        wanted}`` of every field that another manager holds with another value, and where a secret stands in the open.
 
     Raises:
         SourceError: the cluster refuses an object, or does not answer.
@@ -44,6 +53,7 @@ def preview(server: ApiServer, manifest: str, release: str, namespace: str, reda
     import yaml
 
     objects = [_owned(one, release, namespace) for one in yaml.safe_load_all(manifest) if one]
+    secrets = open_secrets(values or {}, objects, redactor)
     lines: list[str] = []
     conflicts: list[dict[str, Any]] = []
     changed = 0
@@ -64,6 +74,7 @@ def preview(server: ApiServer, manifest: str, release: str, namespace: str, reda
         "changed": changed,
         "diff": redactor.text("\n".join(lines)),
         "conflicts": redactor.data(conflicts),
+        "secrets": secrets,
     }
 
 

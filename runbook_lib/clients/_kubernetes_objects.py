@@ -26,6 +26,7 @@ POD_COLUMNS = (
     "created_at", "started_at", "cpu_request_cores", "cpu_limit_cores", "memory_request_bytes", "memory_limit_bytes",
     "template_hash", "terminating", "ip",
 )  # fmt: skip
+_PARTS = ("containers", "initContainers")
 EVENT_COLUMNS = ("at", "first_at", "type", "reason", "kind", "name", "count", "message")
 _QUANTITY = re.compile(r"([+-]?\d*\.?\d+)(?:([eE][+-]?\d+)|(m|u|n|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?)")
 _SUFFIXES = {
@@ -102,6 +103,7 @@ def deployment(found: Object) -> dict[str, Any]:
         and conditions.get("Progressing") == "NewReplicaSetAvailable",
         "progress": conditions.get("Progressing", ""),
         "images": {one["name"]: one.get("image", "") for one in spec["template"]["spec"]["containers"]},
+        "pod_takes": pod_takes(spec["template"]["spec"]),
         "replicas_managers": sorted(_managers(meta, ("f:spec", "f:replicas"))),
         "metadata": {
             **{key: value for key, value in meta.items() if key != "managedFields"},
@@ -110,6 +112,28 @@ def deployment(found: Object) -> dict[str, Any]:
         "spec": {**spec, "template": _without_values(spec["template"])},
         "status": dict(status),
     }
+
+
+def pod_takes(spec: Object) -> dict[str, float]:
+    """What one pod takes of a quota: pods, cores and bytes, by the quota's name of the resource.
+
+    Init containers run before the others, one at a time, so a pod takes the larger of the two.
+    """
+    taken: dict[str, float] = {"pods": 1, "count/pods": 1}
+    for kind in ("requests", "limits"):
+        for name in ("cpu", "memory"):
+            amounts = [[_asked(one, kind, name) for one in spec.get(part) or ()] for part in _PARTS]
+            taken[f"{kind}.{name}"] = max(sum(amounts[0]), max(amounts[1], default=0.0))
+    return {**taken, "cpu": taken["requests.cpu"], "memory": taken["requests.memory"]}
+
+
+def _asked(container: Object, kind: str, name: str) -> float:
+    """A container's request or limit; the API server takes a limit for the request that is not there."""
+    resources = container.get("resources") or {}
+    found = _amount(resources.get(kind) or {}, name)
+    if found is None and kind == "requests":
+        found = _amount(resources.get("limits") or {}, name)
+    return found or 0.0
 
 
 def _managers(meta: Object, field: Sequence[str]) -> set[str]:

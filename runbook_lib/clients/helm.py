@@ -12,6 +12,7 @@ from runbook_lib.clients import _helm as back
 from runbook_lib.clients._applied import preview
 from runbook_lib.clients._kubeconfig import refuse_program
 from runbook_lib.clients._kubernetes import ApiServer
+from runbook_lib.clients._open_secrets import open_secrets
 from runbook_lib.clients._process import Finished
 from runbook_lib.clients._source import SourceClient
 from runbook_lib.clients._tape import Answer, Question
@@ -71,7 +72,7 @@ class HelmClient(SourceClient):
             revision: the revision to return to; 0 for an upgrade.
 
         Returns:
-            Document ``{manifest, objects, images, changed, diff, conflicts}``; see ``_applied.preview``.
+            Document ``{manifest, objects, images, changed, diff, conflicts, secrets}``; see ``_applied.preview``.
         """
         asked: dict[str, Scalar] = {"values": canonical(dict(values or {})).decode(), "revision": revision}
         return self._ask("preview", self._fetch_preview, parameters=asked)
@@ -262,14 +263,18 @@ class HelmClient(SourceClient):
     def _fetch_preview(self, question: Question) -> Answer:
         self._readable()
         target, revision = self._target(), int(question.parameters["revision"] or 0)
+        given: dict[str, Any] = {}
         if revision:
             manifest = self._helm.manifest(target, revision)
         else:
+            over = json.loads(str(question.parameters["values"]))
             try:
-                manifest = self.render(json.loads(str(question.parameters["values"])))
+                given = self._values(over)
+                manifest = self.render(over)
             except ActionError as error:
+                open_secrets(given, (), self._redactor)  # Helm's words may repeat one
                 raise SourceAnswerError(str(error), source=self.source) from error
-        return Answer(preview(self._server, manifest, target.release, target.namespace, self._redactor))
+        return Answer(preview(self._server, manifest, target.release, target.namespace, self._redactor, given))
 
     def _fetch_server(self, question: Question) -> Answer:
         self._configured()

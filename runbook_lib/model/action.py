@@ -105,11 +105,13 @@ class NoPlan:
         reason: why there is no plan.
         advice: next steps for a person, most useful first.
         diff: what those steps would change, such as statements that a person runs; may be empty.
+        blocked: whether something stands against a change that was asked for; the run then fails.
     """
 
     reason: str
     advice: tuple[str, ...] = ()
     diff: str = ""
+    blocked: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """``{reason, advice}``, and ``diff`` where there is one."""

@@ -55,6 +55,9 @@ class World:
     service: Service = SERVICE
     environment: Environment = PROD
     previews: list[dict[str, Any]] = field(default_factory=list)
+    secrets: list[str] = field(default_factory=list)
+    uid: str = "u-1"
+    images: list[str] = field(default_factory=list)
 
     def __getattr__(self, name: str) -> World:
         if name in {"helm", "kubernetes", "registry", "github", "postgres", "metrics"}:
@@ -66,7 +69,7 @@ class World:
         return evidence("history", Table(("revision", "status", "updated_at", "description"), rows))
 
     def deployment(self) -> Evidence:
-        return evidence("deployment", {"images": {"api": "acme/api:v1"}, "metadata": {"uid": "u-1"}})
+        return evidence("deployment", {"images": {"api": "acme/api:v1"}, "metadata": {"uid": self.uid}})
 
     def tag(self, name: str) -> Evidence:
         return evidence("tag", {"tag": name, "found": True, "digest": "sha256:d", "sha": "c0ffee"})
@@ -85,8 +88,10 @@ class World:
     def preview(self, values: Any = None, *, revision: int = 0) -> Evidence:
         self.previews.append(values or {})
         held = [one for one in self.held if not (one is SCALED and (values or {}).get("replicaCount") == 5)]
+        tag = (values or {"image": {"tag": "v1"}})["image"]["tag"]
         document = {"manifest": f"sha256:{values}{revision}", "objects": 4, "changed": self.changed, "diff": "- a\n+ b",
-                    "conflicts": held, "images": ["acme/api:v1"]}  # fmt: skip
+                    "conflicts": held, "images": self.images or [f"acme/api:{tag}"],
+                    "secrets": self.secrets}  # fmt: skip
         return evidence("preview", document)
 
 
@@ -127,6 +132,33 @@ def test_other_held_fields_need_a_decision() -> None:
     plan = planned(deploy(world, image_tag="v2", on_conflict="take_back"))
     assert 2 == len(plan.preconditions["conflicts"])
     assert "--force-conflicts" in plan.command
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        pytest.param({"secrets": ["values.database.password"]}, "in the open in values.database.password", id="secret"),
+        pytest.param({"images": ["acme/api:v1", "proxy:v2"]}, "renders acme/api:v1", id="tag-has-no-effect"),
+        pytest.param({"images": ["proxy:1"]}, "renders no image of acme/api", id="another-image"),
+        pytest.param({"held": [IMAGE_HELD]}, "held by kubectl", id="held"),
+        pytest.param({"revisions": [(1, "pending-upgrade", 9)]}, "has died", id="pending"),
+    ],
+)
+@pytest.mark.parametrize("on_conflict", ["keep", "take_back"])
+def test_what_stands_against_a_release_blocks_it(change: dict[str, Any], reason: str, on_conflict: str) -> None:
+    """What was asked for and cannot be planned fails the run; what others hold may be taken back on request."""
+    found = deploy(World(**change), image_tag="v2", on_conflict=on_conflict)
+    if "held" in change and on_conflict == "take_back":
+        assert isinstance(found, Plan)
+        return
+    assert isinstance(found, NoPlan)
+    assert (True, True) == (found.blocked, reason in found.reason)
+
+
+def test_plan_names_the_image_that_the_chart_renders() -> None:
+    """Values that name another registry deploy from there, and the plan says so."""
+    plan = planned(deploy(World(images=["mirror.example/acme/api:v2", "proxy:1"]), image_tag="v2"))
+    assert ("acme/api:v1", "mirror.example/acme/api:v2") == (plan.before["image"], plan.after["image"])
 
 
 @pytest.mark.parametrize("tag", ["-x", "a b", "v1;id", "x" * 129, "--set=a"])
@@ -184,6 +216,14 @@ def test_plan_is_void_when_the_release_moves() -> None:
     moved = replace(world, revisions=[*world.revisions, (3, "deployed", 0)])
     again = bind(plan, moved).observe(plan)  # type: ignore[arg-type]
     assert planned(again).digest != plan.digest
+
+
+@pytest.mark.parametrize("make", [lambda world: deploy(world, image_tag="v2"), lambda world: rollback(world, good=[1])],
+                         ids=["deploy", "rollback"])  # fmt: skip
+def test_plan_is_void_on_another_cluster(make: Any) -> None:
+    """The same release at the same revision in another cluster is another target: its deployment has another uid."""
+    plan, elsewhere = planned(make(World())), World(uid="u-2")
+    assert planned(bind(plan, elsewhere).observe(plan)).digest != plan.digest  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from runbook_lib.analysis import (
     release_tag,
     rolled_out,
 )
+from runbook_lib.analysis.release_gate import room_for_surge
 from runbook_lib.analysis.release_history import last_good
 from runbook_lib.analysis.rollout import hopeless, settled
 from runbook_lib.model import Checks, CheckStatus, Evidence, Table
@@ -170,6 +171,26 @@ def test_full_quota_leaves_no_room() -> None:
     columns = ("quota", "resource", "used", "limit", "ratio")
     quotas = evidence("kubernetes", "quotas", Table(columns, (("team", "pods", 3, 3, 1.0),)))
     assert ("failed", "passed") == (ready(quotas=quotas)["room for a pod more"], ready()["room for a pod more"])
+
+
+@pytest.mark.parametrize(
+    ("resource", "used", "limit", "expected"),
+    [
+        pytest.param("requests.cpu", 0.3, 0.4, "passed", id="just-enough"),
+        pytest.param("requests.cpu", 0.3, 0.35, "failed", id="too-little-left"),
+        pytest.param("limits.memory", 600.0, 1000.0, "failed", id="by-its-limit"),
+        pytest.param("pods", 3, 4, "passed", id="one-pod-left"),
+        pytest.param("pods", 0, 0, "failed", id="none-at-all"),
+        pytest.param("services", 9, 9, "passed", id="not-of-pods"),
+    ],
+)
+def test_quota_must_have_room_for_what_a_pod_takes(resource: str, used: float, limit: float, expected: str) -> None:
+    """A quota that is not full stops a rollout all the same when the rest is less than one pod asks for."""
+    rows = ((("team", resource, used, limit, used / limit if limit else None)),)
+    quotas = evidence("kubernetes", "quotas", Table(("quota", "resource", "used", "limit", "ratio"), rows))
+    takes = {"pods": 1, "requests.cpu": 0.1, "limits.memory": 500.0}
+    deployment = evidence("kubernetes", "deployment", {"pod_takes": takes}, windowed=False)
+    assert expected == str(room_for_surge(deployment, quotas).status)
 
 
 def test_complete_rollout_has_no_open_clause() -> None:

@@ -186,3 +186,12 @@ def test_events_of_the_deployment_in_the_window():
     ]
     start, end = objects.epoch("2026-01-02T02:30:00Z"), objects.epoch("2026-01-02T03:30:00Z")
     assert 1 == len(objects.events(found, "api-deployment", start, end))
+
+
+def test_what_a_pod_takes_of_a_quota():
+    """Containers add up, the largest init container counts once, and a limit stands for a request that is not there."""
+    small, large = {"cpu": "100m", "memory": "1Ki"}, {"cpu": "1", "memory": "2Ki"}
+    containers = [{"resources": {"requests": small, "limits": large}}, {"resources": {"limits": large}}, {}]
+    taken = objects.pod_takes({"containers": containers, "initContainers": [{"resources": {"requests": {"cpu": "3"}}}]})
+    wanted = {"requests.cpu": 3.0, "limits.cpu": 2.0, "requests.memory": 3072.0, "limits.memory": 4096.0, "cpu": 3.0}
+    assert {**wanted, "memory": 3072.0, "pods": 1, "count/pods": 1} == pytest.approx(taken)
