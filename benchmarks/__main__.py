@@ -19,6 +19,7 @@ LINES: Mapping[str, str] = {
     "start": "startup",
     "fleet": "fleet",
     "matrix": "matrix",
+    "quantiles": "quantiles",
     "sizes": "sizes",
     "growth": "growth",
     "archive": "archive",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from runbook_lib.analysis.after_fix import fixed
     from runbook_lib.analysis.backup import backup_ready
+    from runbook_lib.analysis.buckets import quantile
     from runbook_lib.analysis.cache_state import cache
     from runbook_lib.analysis.cpu import saturated
     from runbook_lib.analysis.database_state import database
@@ -64,6 +65,7 @@ __all__ = [
     "objectives_hold",
     "planned",
     "pool",
+    "quantile",
     "release_built",
     "release_commit",
     "release_ready",
@@ -101,6 +103,7 @@ _HOMES = {
     "objectives_hold": "release_gate",
     "planned": "steps",
     "pool": "pool_use",
+    "quantile": "buckets",
     "release_built": "release_gate",
     "release_commit": "release_gate",
     "release_ready": "release_gate",

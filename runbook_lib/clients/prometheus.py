@@ -57,6 +57,14 @@ class PrometheusClient(SourceClient):
         """The same for each pod, seconds."""
         return self.query("latency_by_pod_seconds", quantile=quantile)
 
+    def latency_buckets(self) -> Evidence | Gap:
+        """Requests per second that took at most each bound ``le`` (seconds); see ``analysis.quantile``."""
+        return self.query("latency_buckets")
+
+    def latency_buckets_by_pod(self) -> Evidence | Gap:
+        """The same for each pod."""
+        return self.query("latency_buckets_by_pod")
+
     def requests_per_second(self, *, fine: bool = False) -> Evidence | Gap:
         """Requests per second, one series; ``fine``: in steps of five minutes or less, also over a month."""
         return self.query("requests_per_second", step_seconds=self._fine_step if fine else None)

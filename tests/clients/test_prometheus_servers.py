@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
+from runbook_lib import analysis
 from runbook_lib.clients.prometheus import PrometheusClient
 from runbook_lib.lab.metrics import __name__ as LAB_STORE  # noqa: N812
 from runbook_lib.model import Evidence, Window
@@ -69,11 +70,15 @@ def page(seconds: float) -> str:
     return "\n".join(lines) + "\n"
 
 
+# Prometheus 3 writes a bound as a number, 1 as 1.0; those of this page read the same in all versions.
+_BUCKETS = {str(bound): 20 * share for bound, share in zip((*BOUNDS, "+Inf"), (*SHARES, 1.0), strict=True)}
 #: Query to the newest value of its only series, or of each by the value of its one label.
 EXPECTED: dict[str, Any] = {
     "latency_seconds": 0.35,
     "latency_by_route_seconds": {"/orders": 0.35},
     "latency_by_pod_seconds": {POD: 0.35},
+    "latency_buckets": _BUCKETS,
+    "latency_buckets_by_pod": _BUCKETS,
     "requests_per_second": 20.0,
     "requests_by_route": {"/orders": 20.0},
     "error_ratio": 0.05,
@@ -218,8 +223,21 @@ def test_every_query_has_its_number(client, name):
     assert newest == pytest.approx(wanted if isinstance(wanted, dict) else {"": wanted}, rel=0.03)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.85, 0.95, 1.0])
+def test_quantile_of_the_buckets_is_the_one_of_the_server(client, share):
+    """Read as buckets, the latency of each pod is what the server calculates, at every time."""
+    ours, theirs = analysis.quantile(client.latency_buckets_by_pod(), share), client.latency_by_pod_seconds(share)
+    (one,), (other,) = ours.series, theirs.series
+    assert {"pod": POD} == one.labels == other.labels
+    assert list(other.times) == list(one.times)
+    assert list(other.values) == pytest.approx(list(one.values), rel=1e-9, nan_ok=True)
+    assert "s" == ours.unit
+
+
 def _label(name: str) -> str:
     known = {"requests_by_route": "route", "latency_by_route_seconds": "route", "replicas": "state"}
+    if name.startswith("latency_buckets"):
+        return "le"
     if name.startswith("database"):
         return "state"
     return known.get(name, "dependency" if name.startswith("dependency") else "pod")
