@@ -15,8 +15,8 @@ from runbook_lib.lab.process import ProcessRecord, start_time_ticks
 from runbook_lib.lab.state import State, process_tree
 
 TIMEOUT_SECONDS = 2.0
-#: Component -> name of its process, where they differ.
-_PROCESS = {"kubernetes": "controlplane"}
+#: Component -> names that its process may have, where they differ.
+_PROCESS = {"kubernetes": ("controlplane", "kube-apiserver")}
 _WITHOUT_PROCESS = ("helm", "api")
 
 
@@ -63,7 +63,7 @@ def _component(
     if name in _WITHOUT_PROCESS:
         described["state"] = "running" if name == "helm" else _pods(recorded)
         return described
-    process = recorded.get(_PROCESS.get(name, name))
+    process = next((recorded[one] for one in _PROCESS.get(name, (name,)) if one in recorded), None)
     if process is None:
         described["state"] = "running" if name == "kubernetes" and part["kind"] == "real" else "stopped"
         return described

@@ -6,15 +6,17 @@ import http.client
 import json
 import ssl
 from collections.abc import Iterator, Mapping
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
+from runbook_lib.lab import state as states
 from runbook_lib.lab.cluster import USERS, write_private
 from runbook_lib.lab.components import Spawner, keep
 from runbook_lib.lab.controlplane.__main__ import kubeconfig
 from runbook_lib.lab.controlplane.listener import context_in
 from runbook_lib.lab.process import Process, free_port
-from runbook_lib.lab.realplane.programs import Programs
+from runbook_lib.lab.realplane.programs import PARTS, Programs
 
 #: Name of the part that clients speak to.
 SERVER = "kube-apiserver"
@@ -74,10 +76,43 @@ def start(spawn: Spawner, programs: Programs, port: int, admin_token: str) -> It
     yield _part(spawn, programs, "kube-scheduler", scheduler)
 
 
+def restart(spawn: Spawner) -> list[str]:
+    """Start the parts that have died again, as they were and on what etcd holds; the lab stays what it was.
+
+    Args:
+        spawn: knows the lab's folder.
+
+    Returns:
+        Their names; none where all run, or where the lab has no control plane of its own.
+
+    Raises:
+        LabError: a part did not come up; names it and shows the end of its log.
+    """
+    folder, recorded = spawn.directory / "kubernetes", states.processes(spawn.directory)
+    dead = [name for name in PARTS if name in recorded and not recorded[name].alive]
+    for name in dead:
+        part = _start(spawn, name, json.loads(_words(folder, name).read_text(encoding="utf-8")))
+        if name == SERVER:
+            user = json.loads((folder / "admin.kubeconfig").read_text(encoding="utf-8"))["users"][0]["user"]
+            port = states.running(spawn.directory).ports["kubernetes"]
+            part.wait_until(partial(_ready, port, user["token"], folder), READY_SECONDS)
+    return dead
+
+
 def _part(spawn: Spawner, programs: Programs, name: str, flags: Mapping[str, object]) -> Process:
     argv = [*programs.commands[name], *(f"--{flag}={value}" for flag, value in flags.items())]
+    write_private(_words(spawn.directory / "kubernetes", name), json.dumps(argv))
+    return _start(spawn, name, argv)
+
+
+def _start(spawn: Spawner, name: str, argv: list[str]) -> Process:
     log = spawn.directory / "logs" / f"{name}.log"
     return keep(spawn.directory, Process.start(name, argv, log_path=log, env=spawn.environment(), cwd=spawn.directory))
+
+
+def _words(folder: Path, name: str) -> Path:
+    """Where the command line of a part is kept; it holds no secret."""
+    return folder / f"{name}.json"
 
 
 def _etcd(folder: Path, clients: str) -> dict[str, object]:
