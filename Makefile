@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: venv demo test test-cluster check lab notebooks screenshots bench clean
+.PHONY: venv demo test test-contract test-cluster check lab notebooks screenshots bench clean
 
 venv: $(STAMP)
 
@@ -20,6 +20,9 @@ demo: $(STAMP)   ## the main job, from nothing: start the lab, break it, find th
 
 test: $(STAMP) check   ## every test that can run on this machine
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
+
+test-contract: $(STAMP)   ## the emulators against real servers, as far as those are on this machine; builds nothing
+	$(BIN)/python -m tests.cluster --contract
 
 # Only a file named on the command line counts: the one of the environment may be production.
 test-cluster: $(STAMP)   ## what speaks to a cluster, on a real one: our own, or make test-cluster KUBECONFIG=FILE

@@ -5,12 +5,16 @@ from __future__ import annotations
 import pytest
 
 from runbook_lib.clients._clock import skew_warning
+from runbook_lib.clients.kubernetes import KubernetesClient
 from runbook_lib.clients.prometheus import PrometheusClient
 from runbook_lib.model import Evidence
 from runbook_lib.model.times import parse_rfc3339
 
+from .test_kubernetes_failures import kubeconfig
+
 DATE = "Fri, 02 Jan 2026 03:04:05 GMT"
 AT = parse_rfc3339("2026-01-02T03:04:05Z").timestamp()
+MATRIX = {"resultType": "matrix", "result": [{"metric": {}, "values": [[AT, "1"]]}]}
 
 
 @pytest.mark.parametrize(
@@ -39,18 +43,28 @@ def test_no_clock_says_nothing(header):
     assert () == skew_warning(header, AT, AT)
 
 
-def test_skew_stands_in_the_evidence(make, answerer):
-    """Series from a server whose clock is wrong carry the warning."""
-    matrix = {"resultType": "matrix", "result": [{"metric": {}, "values": [[AT, "1"]]}]}
-    body = {"status": "success", "data": matrix}
+def prometheus(make, answerer, folder):
+    """Series of a Prometheus."""
+    answerer.always(200, {"status": "success", "data": MATRIX})
+    return make(PrometheusClient, {"url": answerer.url}).in_flight
+
+
+def kubernetes(make, answerer, folder):
+    """The version of an API server."""
+    answerer.always(200, {"gitVersion": "v1.35.4"})
+    return make(KubernetesClient, {"kubeconfig": kubeconfig(folder, answerer.url)}).server
+
+
+@pytest.mark.parametrize("asked", [prometheus, kubernetes])
+def test_skew_stands_in_the_evidence(make, answerer, tmp_path, asked):
+    """What a server whose clock is wrong answers carries the warning."""
+    ask, answer = asked(make, answerer, tmp_path), answerer.behave
 
     def behave(request, handler):
         handler.date_time_string = lambda: DATE
-        answerer.always(200, body)
-        answerer.behave(request, handler)
-        answerer.behave = behave
+        answer(request, handler)
 
     answerer.behave = behave
-    result = make(PrometheusClient, {"url": answerer.url}).in_flight()
+    result = ask()
     assert isinstance(result, Evidence)
     assert "behind ours" in result.warnings[0]

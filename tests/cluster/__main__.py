@@ -2,7 +2,9 @@
 
 Without a kubeconfig it is the lab's own real control plane (``runbook lab control-plane build``): then the emulator is
 held to it, too, the roles are proven on it, and the notebooks and scenarios run on a lab whose cluster is real.
-``--short`` leaves out what needs a lab under load for long: the notebooks and the scenarios.
+``--short`` leaves out what needs a lab under load for long: the notebooks and the scenarios. ``--contract`` runs what a
+minute is enough for, and of that only what is on this machine already: the emulator against the real API server, and
+the store against Prometheus's own test files.
 
 The cluster is changed: each test makes namespaces of its own, and the Helm tests need one called ``production``, which
 must not be there before and is deleted afterwards. Nothing of the emulator is started. What the cluster or this machine
@@ -39,15 +41,24 @@ TESTS = (
     "tests/clients/test_kubernetes_objects.py",
     "tests/clients/test_helm.py",
     "tests/run/test_reconcile_kinds.py",
+    "tests/authoring/test_held_fields.py",
 )
 #: With a control plane of our own: the emulator is compared with it, and the lab stands on it.
 PLANE_TESTS = ("tests/lab/controlplane", "tests/lab/test_realplane.py")
 #: The emulator's answers are compared with those of the real one, so both sides run.
 PLANE_WORDS = "real or as_recorded"
+CONTRACT_TESTS = ("tests/lab/controlplane/contract",)
 METRICS_TESTS = ("tests/lab/metrics/test_promql_files.py",)
-LONG_TESTS = ("tests/cluster/test_roles.py", "tests/notebooks", "tests/cluster/test_scenarios.py")
+LONG_TESTS = (
+    "tests/cluster/test_bad_clusters.py",
+    "tests/cluster/test_roles.py",
+    "tests/notebooks",
+    "tests/cluster/test_scenarios.py",
+)
 #: It brings a node of its own, and so needs a cluster that has none.
 NODE_TESTS = ("tests/lab/node",)
+#: What tells the tests to use a control plane of our own.
+OURS = {"RUNBOOK_TEST_CONTROL_PLANE": "real"}
 #: Prometheus's own test files, as the module of its v3 line carries them.
 PROMETHEUS = "github.com/prometheus/prometheus@v0.316.0"
 PROMQL_FILES = "RUNBOOK_PROMQL_TESTDATA"
@@ -89,7 +100,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.cluster", description=__doc__.splitlines()[0])
     parser.add_argument("kubeconfig", type=Path, nargs="?", help="an administrator's kubeconfig of a cluster for tests")
     parser.add_argument("--short", action="store_true", help="without the notebooks and the scenarios")
+    parser.add_argument(
+        "--contract", action="store_true", help="what is here already and takes a minute; builds nothing"
+    )
     given = parser.parse_args()
+    if given.contract:
+        return _contract()
     if given.kubeconfig is not None:
         suite = Suite()
         told = _on(given.kubeconfig, suite, {})
@@ -105,10 +121,29 @@ def main() -> int:
     return suite.code
 
 
+def _contract() -> int:
+    """What was built and downloaded before, compared; the rest is named. 0 also when nothing is here."""
+    suite, skipped = Suite(), list[str]()
+    programs = realplane.find()
+    if programs is None:
+        skipped.append(
+            "the emulator against a real API server: none is built (runbook lab control-plane build, with Go)"
+        )
+    else:
+        suite.run(CONTRACT_TESTS, words=PLANE_WORDS, **OURS)
+    files = _promql_files(download=False)
+    if not Path(files.get(PROMQL_FILES) or os.environ.get(PROMQL_FILES) or "/nowhere").is_dir():
+        skipped.append(f"Prometheus's own test files: not in Go's module cache (go mod download {PROMETHEUS})")
+    else:
+        suite.run(METRICS_TESTS, **files)
+    suite.figures.skipped.update(skipped)
+    _print(suite, f"control plane {'none' if programs is None else programs.source}")
+    return suite.code
+
+
 def _on_our_own(suite: Suite, programs: realplane.Programs, *, short: bool) -> str:
     """Everything, on control planes that are started here; returns what they are."""
-    ours = {"RUNBOOK_TEST_CONTROL_PLANE": "real"}
-    suite.run(PLANE_TESTS, words=PLANE_WORDS, **ours)
+    suite.run(PLANE_TESTS, words=PLANE_WORDS, **OURS)
     suite.run(METRICS_TESTS, **_promql_files())
     with tempfile.TemporaryDirectory(prefix="runbook-cluster-") as folder:
         place = Path(folder)
@@ -118,23 +153,24 @@ def _on_our_own(suite: Suite, programs: realplane.Programs, *, short: bool) -> s
         try:
             parts = list(start.start(Spawner(place), programs, free_port(), tokens["admin"]))
             assert all(part.alive for part in parts)
-            _on(place / "kubernetes" / "admin.kubeconfig", suite, ours)
+            _on(place / "kubernetes" / "admin.kubeconfig", suite, OURS)
         finally:
             stop_all(place)
     if not short:
-        suite.run(LONG_TESTS, **ours)
+        suite.run(LONG_TESTS, **OURS)
     return f"control plane {realplane.VERSION if programs.source == 'built' else ''} ({programs.source})"
 
 
-def _promql_files() -> dict[str, str]:
+def _promql_files(*, download: bool = True) -> dict[str, str]:
     """Where Prometheus's test files are: as the environment says, else in Go's module cache, else nowhere."""
     go = shutil.which("go")
     if os.environ.get(PROMQL_FILES) or go is None:
         return {}
     try:
-        # Outside a module: the versions of a go.mod nearby are not meant.
-        subprocess.run([go, "mod", "download", PROMETHEUS], cwd="/", capture_output=True, timeout=DOWNLOAD_SECONDS,
-                       check=True)  # fmt: skip
+        if download:
+            # Outside a module: the versions of a go.mod nearby are not meant.
+            subprocess.run([go, "mod", "download", PROMETHEUS], cwd="/", capture_output=True, timeout=DOWNLOAD_SECONDS,
+                           check=True)  # fmt: skip
         cache = subprocess.run([go, "env", "GOMODCACHE"], capture_output=True, text=True, timeout=30, check=True).stdout
     except (OSError, subprocess.SubprocessError) as error:
         sys.stderr.write(f"Prometheus's test files could not be had: {type(error).__name__}\n")

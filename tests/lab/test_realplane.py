@@ -13,10 +13,12 @@ import pytest
 
 from runbook_lib.errors import LabError, UsageError
 from runbook_lib.lab import supervisor
-from runbook_lib.lab.cluster import Cluster
-from runbook_lib.lab.realplane import programs
+from runbook_lib.lab.cluster import Cluster, write_tokens
+from runbook_lib.lab.components import Spawner
+from runbook_lib.lab.process import free_port
+from runbook_lib.lab.realplane import programs, start
 from runbook_lib.lab.release import NAMESPACE
-from runbook_lib.lab.state import stop_all
+from runbook_lib.lab.state import stop_all, strays
 from tests.clients.conftest import emulator  # noqa: F401 - the fixture
 
 
@@ -71,6 +73,33 @@ def test_what_was_built_comes_first(nothing: Path) -> None:
     found = programs.find()
     assert found is not None
     assert ("built", (str(built), "kube-scheduler")) == (found.source, found.commands["kube-scheduler"])
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        pytest.param("\x7fELF", "cannot start etcd: .*format", id="torn"),
+        pytest.param(
+            "#!/bin/sh\necho half a program >&2; exit 3\n", "kube-apiserver ended with 3: half a p", id="ends"
+        ),
+    ],
+)
+def test_a_half_built_plane_is_named(nothing: Path, tmp_path: Path, content: str, told: str) -> None:
+    """A program that is not whole ends the start at once, with the part and the end of its log."""
+    built, lab = programs.built_path(), tmp_path / "lab"
+    program(built.parent, built.name)
+    built.write_text(content)
+    (lab / "logs").mkdir(parents=True)
+    (lab / "kubernetes").mkdir()
+    write_tokens(lab / "kubernetes" / "tokens.csv")
+    found = programs.find()
+    assert found is not None
+    try:
+        with pytest.raises(LabError, match=told):
+            list(start.start(Spawner(lab), found, free_port(), "token"))
+    finally:
+        stop_all(lab)
+    assert {} == strays(lab)
 
 
 def test_building_without_go_says_what_to_do(nothing: Path) -> None:
