@@ -40,7 +40,7 @@ pytestmark = [
     pytest.mark.skipif(found_programs() is None, reason="bad clusters on a real API server: make test-cluster"),
 ]
 
-NAMESPACE = "shop"
+NAMESPACE, ACCOUNT = "shop", "caller"
 LABELS = {"app": "web"}
 DEPLOYMENT = {
     "apiVersion": "apps/v1",
@@ -63,6 +63,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     try:
         server.json("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
         server.json("POST", f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments", DEPLOYMENT)
+        server.json("POST", f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts", {"metadata": {"name": ACCOUNT}})
         yield server
     finally:
         server.stop()
@@ -96,13 +97,13 @@ def pid_of_server(folder: Path) -> int:
 def token(plane: ApiServer, *, expired_for: float) -> str:
     """A token of a service account as the API server signs them, of a past time; ES256 of RFC 7518, section 3.4."""
     now = int(time.time())
-    account = plane.json("GET", f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/default")["metadata"]
+    account = plane.json("GET", f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{ACCOUNT}")["metadata"]
     issuer = "https://kubernetes.default.svc"
-    told = {"namespace": NAMESPACE, "serviceaccount": {"name": "default", "uid": account["uid"]}}
+    told = {"namespace": NAMESPACE, "serviceaccount": {"name": ACCOUNT, "uid": account["uid"]}}
     claims = {
         "iss": issuer,
         "aud": [issuer],
-        "sub": f"system:serviceaccount:{NAMESPACE}:default",
+        "sub": f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}",
         "iat": now - 4000,
         "nbf": now - 4000,
         "exp": int(now - expired_for),
@@ -134,17 +135,19 @@ def test_taken_port_is_named(tmp_path: Path) -> None:
             stop_all(tmp_path)
 
 
-@pytest.mark.parametrize(("expired_for", "kind"), [(-600, "denied"), (60, "denied")], ids=["no right", "expired"])
+@pytest.mark.parametrize(
+    ("expired_for", "told"), [(-600, "answered 403"), (60, "answered 401")], ids=["no right", "old"]
+)
 def test_token_is_refused(
-    plane: ApiServer, client: Callable[..., KubernetesClient], tmp_path: Path, expired_for: float, kind: str
+    plane: ApiServer, client: Callable[..., KubernetesClient], tmp_path: Path, expired_for: float, told: str
 ) -> None:
     """A token that has expired is a gap with the server's 401; the same token in its time is told what it may not."""
     path = tmp_path / "kubeconfig"
-    write_kubeconfig(path, "default", token(plane, expired_for=expired_for), plane.kubeconfig)
+    write_kubeconfig(path, ACCOUNT, token(plane, expired_for=expired_for), plane.kubeconfig)
     found = client(path).deployment()
     assert isinstance(found, Gap)
-    assert kind == found.kind
-    assert ("answered 401" if expired_for > 0 else "answered 403") in found.reason
+    assert "denied" == found.kind
+    assert told in found.reason
 
 
 def test_server_that_stands_still_is_a_gap(plane: ApiServer, client: Callable[..., KubernetesClient]) -> None:
