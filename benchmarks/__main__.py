@@ -50,11 +50,15 @@ def _line(*cells: str) -> str:
     return " ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
 
 
+def _short(ratio: float) -> str:
+    return f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}"
+
+
 def _write(name: str, rows: list[Row]) -> None:
     """Replace the rows of one line in the document's table."""
     text = _DOCUMENT.read_text(encoding="utf-8")
     lines = "".join(
-        f"| {row.what} | {row.ours} | {row.peer} | {row.ratio:.2g} | {f'{row.goal:g}' if row.goal else '-'} "
+        f"| {row.what} | {row.ours} | {row.peer} | {_short(row.ratio)} | {f'{row.goal:g}' if row.goal else '-'} "
         f"| {row.met} | {row.note} |\n"
         for row in rows
     )

@@ -48,7 +48,7 @@ def figure(plot: Plot, spoken: str) -> dict[str, Any]:
 
 def utc(epoch_seconds: float) -> str:
     """A time as plotly reads it without moving it to another zone."""
-    return f"{from_epoch(epoch_seconds):%Y-%m-%d %H:%M:%S.%f}"[:-3]
+    return f"{from_epoch(epoch_seconds):%Y-%m-%d %H:%M:%S.%f}"[:-3].removesuffix(".000")
 
 
 def plain(text: str) -> str:
@@ -109,7 +109,7 @@ def _trace(line: Line, plot: Plot, scale: Scale, index: int, *, shown: bool) -> 
             # A null breaks the line; plotly would otherwise join the two sides of a hole.
             times.append(times[-1])
             values.append(None)
-        for time, value in thin(run, start, end, _COLUMNS):
+        for time, value in thin(run, start, end, _COLUMNS, corners=2):
             times.append(utc(time))
             values.append(float(f"{value * scale.factor:.6g}"))
     lone = any(len(run) == 1 for run in line.runs)

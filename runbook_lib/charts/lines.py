@@ -44,16 +44,18 @@ def _longest_step(times: Sequence[float]) -> float:
     return _STEPS_UNTIL_HOLE * steps[len(steps) // 2] if len(steps) >= 3 else math.inf
 
 
-def thin(run: Run, start: float, end: float, columns: int) -> Run:
-    """At most ``4 * columns`` points of a run that look the same: first, lowest, highest and last of each column.
+def thin(run: Run, start: float, end: float, columns: int, *, corners: int = 4) -> Run:
+    """About ``corners * columns`` points of a run that look the same: those that a line needs in each column.
 
     Args:
         run: points to thin.
         start: epoch seconds at the left edge of the picture.
         end: epoch seconds at its right edge.
         columns: columns of pixels between the edges; every extreme of every column is kept.
+        corners: 4 keeps first, lowest, highest and last of each column, which draws the same pixels; 2 the extremes
+            and both ends of the run, half as much to store.
     """
-    if len(run) <= 4 * columns or end <= start:
+    if len(run) <= corners * columns or end <= start:
         return run
     scale = columns / (end - start)
     kept: list[tuple[float, float]] = []
@@ -62,17 +64,20 @@ def thin(run: Run, start: float, end: float, columns: int) -> Run:
     for point in run:
         here = int((point[0] - start) * scale)
         if here != number and column:
-            kept.extend(_corners(column))
+            kept.extend(_corners(column, corners))
             column = []
         number = here
         column.append(point)
-    return (*kept, *_corners(column))
+    kept.extend(_corners(column, corners))
+    first, last = run[:1] if kept[0] != run[0] else (), run[-1:] if kept[-1] != run[-1] else ()
+    return (*first, *kept, *last)
 
 
-def _corners(column: list[tuple[float, float]]) -> list[tuple[float, float]]:
+def _corners(column: list[tuple[float, float]], corners: int) -> list[tuple[float, float]]:
     low = min(range(len(column)), key=lambda i: column[i][1])
     high = max(range(len(column)), key=lambda i: column[i][1])
-    return [column[i] for i in sorted({0, low, high, len(column) - 1})]
+    edges = {0, len(column) - 1} if corners == 4 else set[int]()
+    return [column[i] for i in sorted({low, high} | edges)]
 
 
 def above(run: Run, limit: float) -> list[Interval]:

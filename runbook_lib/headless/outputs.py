@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from runbook_lib.headless.stretch import Stretch
+from runbook_lib.model.canonical import canonical, digest_bytes
+from runbook_lib.record.journal import plain
 from runbook_lib.secrets import Redactor
 
 #: Characters of text kept from the beginning of a cell's output.
@@ -19,6 +21,9 @@ MOST_OUTPUTS = 500
 # Text is written to the journal in groups. A kill may lose the last quarter of a second of it: this much waits here,
 # the rest is for its way from the kernel.
 GROUP_SECONDS = 0.1
+
+#: Beside a picture, members of a display of more bytes of JSON stand in the notebook only; the journal has their digest.
+BESIDE_PICTURE_BYTES = 16 * 2**10
 
 Write = Callable[[Mapping[str, Any]], object]
 
@@ -70,7 +75,7 @@ class CellOutputs:
             if isinstance(output, dict) and output.get("display_id") == display_id:
                 fresh = self._bundle(content)
                 output.update(fresh)
-                self._event({"type": "update_display_data", "display_id": display_id, **fresh})
+                self._event({"type": "update_display_data", "display_id": display_id, **_journalled(fresh)})
 
     def flush(self, now: float, *, final: bool = False) -> None:
         """Put text into the journal whose time has come.
@@ -146,7 +151,7 @@ class CellOutputs:
         if display_id:
             output["display_id"] = display_id
         self._add(output)
-        self._event({"type": kind, **bundle, **({"display_id": display_id} if display_id else {})})
+        self._event({"type": kind, **_journalled(bundle), **({"display_id": display_id} if display_id else {})})
         return display_id
 
     def _error(self, content: Mapping[str, Any]) -> None:
@@ -201,6 +206,24 @@ class CellOutputs:
     def _event(self, data: Mapping[str, Any]) -> None:
         if not self._dropped or data["type"] in {"error", "stream"}:
             self._write(data)
+
+
+def _journalled(bundle: Mapping[str, Any]) -> dict[str, Any]:
+    """A display as the journal keeps it: what a page shows, the picture and the words, and not the same once more."""
+    data = bundle["data"]
+    if "image/png" not in data:
+        return dict(bundle)
+    return {**bundle, "data": {mime: value if mime == "image/png" else _once(value) for mime, value in data.items()}}
+
+
+def _once(value: Any) -> Any:
+    try:
+        content = canonical(value)
+    except ValueError:
+        content = canonical(plain(value))
+    if len(content) <= BESIDE_PICTURE_BYTES:
+        return value
+    return {"omitted_bytes": len(content), "omitted_digest": digest_bytes(content)}
 
 
 def _output(one: dict[str, Any] | Stretch) -> dict[str, Any]:

@@ -35,13 +35,13 @@ def test_runs_break_where_samples_are_missing() -> None:
     assert [len(run) for run in runs(series)] == [6, 2]
 
 
-@given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=3000), st.integers(1, 60))
-def test_thinning_keeps_every_extreme_of_every_column(values: list[float], columns: int) -> None:
+@given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=3000), st.integers(1, 60), st.sampled_from([2, 4]))
+def test_thinning_keeps_every_extreme_of_every_column(values: list[float], columns: int, corners: int) -> None:
     """Each column of pixels keeps its lowest and its highest value, and few points remain."""
     run = tuple((float(i), v) for i, v in enumerate(values))
     end = float(len(values))
-    kept = thin(run, 0, end, columns)
-    assert len(kept) <= max(4 * (columns + 1), len(run) if len(run) <= 4 * columns else 0)
+    kept = thin(run, 0, end, columns, corners=corners)
+    assert len(kept) <= max(corners * (columns + 2), len(run) if len(run) <= corners * columns else 0)
     assert run[0] == kept[0]
     assert run[-1] == kept[-1]
     assert all(a[0] < b[0] for a, b in pairwise(kept))

@@ -52,7 +52,7 @@ def test_the_objective_is_drawn_and_its_violation_shaded(objective: Objective) -
     assert "objective 200 ms" in texts(chart)
     shapes = chart.figure_json["layout"]["shapes"]
     assert [s["y0"] for s in shapes if s["type"] == "line"] == [200.0]
-    assert [s["x0"] for s in shapes if s["type"] == "rect"] == ["2026-03-01 02:43:48.000"]
+    assert ["2026-03-01 02:43:48"] == [s["x0"] for s in shapes if s["type"] == "rect"]
 
 
 def test_an_objective_of_another_unit_is_not_drawn(objective: Objective) -> None:
@@ -83,7 +83,7 @@ def test_a_long_beginning_without_data_is_cut_to_a_strip() -> None:
     """A store that has data of the last minutes only is drawn large; the sentence keeps the whole window."""
     chart = timeline(latency([math.nan] * 200 + [0.1] * 40))
     edges = chart.figure_json["layout"]["xaxis"]["range"]
-    assert ["2026-03-01 03:03:12.000", "2026-03-01 03:14:00.000"] == edges
+    assert ["2026-03-01 03:03:12", "2026-03-01 03:14:00"] == edges
     assert "no data" in texts(chart)
     assert "no data for 50m00s" in chart.sentence
     assert "Window 2026-03-01 02:14:00 - 03:14:00 UTC" in chart.sentence

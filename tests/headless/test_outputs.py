@@ -11,9 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runbook_lib.charts.figure import MIME
 from runbook_lib.headless import outputs as outputs_module
-from runbook_lib.headless.outputs import DISPLAY_BYTES, HEAD_CHARACTERS, MOST_OUTPUTS, CellOutputs
+from runbook_lib.headless.outputs import (
+    BESIDE_PICTURE_BYTES,
+    DISPLAY_BYTES,
+    HEAD_CHARACTERS,
+    MOST_OUTPUTS,
+    CellOutputs,
+)
 from runbook_lib.headless.stretch import TAIL_CHARACTERS, overwritten
+from runbook_lib.model.canonical import canonical, digest
 from runbook_lib.secrets import Redactor, Secret
 
 CANARY = "correct-horse-battery"
@@ -169,6 +177,26 @@ def test_displays_have_a_budget() -> None:
     (only,) = cell.end()
     assert only["data"]["text/plain"].startswith("[output of 8")
     assert "sha256" in only["data"]["text/plain"]
+
+
+def test_a_large_figure_beside_its_picture_stands_in_the_notebook_only() -> None:
+    """The journal has picture, words and the digest of the figure, whose points it does not repeat."""
+    figure = {"data": [{"y": [i / 7 for i in range(BESIDE_PICTURE_BYTES // 8)]}]}
+    bundle = {MIME: figure, "image/png": "A" * (2 * BESIDE_PICTURE_BYTES), "text/plain": "p95 rose"}
+    cell = Cell()
+    cell.show(bundle, transient={"display_id": "a"})
+    cell.outputs.update("a", {"data": bundle, "metadata": {}})
+    omitted = {"omitted_bytes": len(canonical(figure)), "omitted_digest": digest(figure)}
+    assert [{**bundle, MIME: omitted}] * 2 == [event["data"] for event in cell.events]
+    assert bundle == cell.end()[0]["data"]
+
+
+def test_a_figure_without_picture_is_journalled_whole() -> None:
+    """What nothing else shows is kept in both."""
+    figure = {"data": [{"y": list(range(BESIDE_PICTURE_BYTES))}]}
+    cell = Cell()
+    cell.show({MIME: figure})
+    assert [{MIME: figure}] == [event["data"] for event in cell.events]
 
 
 def test_outputs_have_a_number() -> None:
