@@ -93,5 +93,5 @@ def init(folder: Annotated[Path, typer.Argument(help="Made when missing.")]) -> 
         raise UsageError(f"{path} exists; edit it, or choose another folder")
     (folder / "notebooks").mkdir(parents=True, exist_ok=True)
     path.write_text(TEMPLATE, encoding="utf-8")
-    (folder / ".gitignore").write_text("/outputs/\n/.lab/\n", encoding="utf-8")
+    (folder / ".gitignore").write_text("/outputs/\n/.hook/\n/.lab/\n", encoding="utf-8")
     line(f"{path}: edit the addresses, then: cd {folder} && runbook doctor --service api --environment production")

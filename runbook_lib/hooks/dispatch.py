@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,8 @@ class Dispatcher:
         """Settle jobs that have ended, and begin those that may begin."""
         for job in self._queue.jobs("running"):
             self._settle(job)
-        while (new := self._queue.next(self._settings.runs_at_once)) is not None:
+        calm = timedelta(minutes=self._settings.verify_minutes)
+        while (new := self._queue.next(self._settings.runs_at_once, calm)) is not None:
             self._begin(new)
         if self._keep_spare and self._spare is None and not self._children and not self._stop.is_set():
             self._spare = self._process()
@@ -220,5 +222,6 @@ def _parameters(notebook: Path, job: Job, settings: Settings) -> dict[str, Any]:
     from runbook_lib.headless.parameters import Parameters
 
     declared = {item.name for item in Parameters.read(notebook).items}
-    wanted = {"service": job.service, "environment": job.environment, "window_minutes": settings.window_minutes}
+    minutes = settings.window_minutes if job.kind == "run" else settings.verify_minutes
+    wanted = {"service": job.service, "environment": job.environment, "window_minutes": minutes}
     return {name: value for name, value in wanted.items() if name in declared}

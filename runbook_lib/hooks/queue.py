@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from runbook_lib.errors import RecordError
@@ -91,8 +92,8 @@ _JOB = """SELECT j.id, j.incident, j.kind, j.state, i.runbook, i.service, i.envi
 _NEXT = " ".join(
     (
         _JOB,
-        "WHERE j.state = 'queued' AND (j.kind = 'run' OR NOT EXISTS (SELECT 1 FROM jobs r WHERE",
-        "r.incident = j.incident AND r.kind = 'run' AND r.state IN ('queued', 'running'))) ORDER BY j.id LIMIT 1",
+        "WHERE j.state = 'queued' AND (j.kind = 'run' OR (j.queued <= ? AND NOT EXISTS (SELECT 1 FROM jobs r WHERE",
+        "r.incident = j.incident AND r.kind = 'run' AND r.state IN ('queued', 'running')))) ORDER BY j.id LIMIT 1",
     )
 )
 _OPEN = """SELECT i.id FROM incidents i WHERE i.source = ? AND i.grouped = ? AND EXISTS (
@@ -146,15 +147,16 @@ class Queue:
             wanted = [*(["run"] if fired else []), *(["verify"] if fired and not still else [])]
             return incident, tuple(kind for kind in wanted if self._queued(db, incident, kind))
 
-    def next(self, at_once: int) -> Job | None:
+    def next(self, at_once: int, verify_after: timedelta = timedelta()) -> Job | None:
         """Take the oldest job that may begin now; it is running from here on.
 
         Args:
             at_once: jobs that may run at the same time.
+            verify_after: how long a verification waits in the queue at least.
         """
         with self._transaction() as db:
             (running,) = db.execute("SELECT count(*) FROM jobs WHERE state = 'running'").fetchone()
-            row = db.execute(_NEXT).fetchone()
+            row = db.execute(_NEXT, (rfc3339(utc_now() - verify_after),)).fetchone()
             if row is None or running >= at_once:
                 return None
             db.execute("UPDATE jobs SET state = 'running', began = ?, pid = 0 WHERE id = ?", (_now(), row[0]))

@@ -186,11 +186,13 @@ class _Handler(BaseHTTPRequestHandler):
             while left > 0 and (chunk := self.connection.recv(min(left, 65536))):
                 left -= len(chunk)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of the base class
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """One line for each request, without anything that the sender wrote."""
-        status = args[1] if len(args) > 1 else ""
         path = self.path if getattr(self, "path", "") in {*self._PATHS, "/healthz"} else "another path"
-        sys.stderr.write(f"hook: {self.command or ''} {path} {status}\n")
+        sys.stderr.write(f"hook: {self.command or ''} {path} {getattr(code, 'value', code)}\n")
+
+    def log_error(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of the base class
+        """Nothing: an answer has its line, and a kept connection that falls silent is no error."""
 
 
 def _is_loopback(host: str) -> bool:

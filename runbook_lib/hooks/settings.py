@@ -24,6 +24,7 @@ _KEYS: Mapping[str, type] = {
     "service_labels": list,
     "environment_labels": list,
     "window_minutes": int,
+    "verify_minutes": int,
     "runs_at_once": int,
     "routes": dict,
     "token": str,
@@ -59,6 +60,8 @@ class Settings:
         service_labels: labels that may name the service, the first that does wins.
         environment_labels: labels that may name the environment.
         window_minutes: minutes of history that a run reads.
+        verify_minutes: minutes that a verification reads; it begins that long after the end was delivered, so that it
+            sees the time since and none of the incident.
         runs_at_once: runs that go on at the same time, at most.
         routes: name of an alert to name of a runbook.
         token: name of the secret that a sender must show as a bearer; empty for none, on loopback only.
@@ -73,6 +76,7 @@ class Settings:
     service_labels: tuple[str, ...] = ("service", "app", "job")
     environment_labels: tuple[str, ...] = ("environment", "env")
     window_minutes: int = 60
+    verify_minutes: int = 5
     runs_at_once: int = 2
     routes: Mapping[str, str] = field(default_factory=dict)
     token: str = ""

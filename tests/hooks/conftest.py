@@ -35,7 +35,7 @@ def known(tmp_path: Path) -> catalog.Catalog:
 @pytest.fixture
 def settings() -> Settings:
     """A table that lets alerts start one runbook."""
-    return Settings(environment="here", runbooks=("high_latency",), runbook="high_latency")
+    return Settings(environment="here", runbooks=("high_latency",), runbook="high_latency", verify_minutes=0)
 
 
 @pytest.fixture
@@ -56,7 +56,11 @@ def tiny(path: Path, *lines: str) -> Path:
         "nbformat_minor": 5,
         "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
         "cells": [
-            cell("parameters", 'service: str = "api"\nenvironment: str = "here"', ["parameters"]),
+            cell(
+                "parameters",
+                'service: str = "api"\nenvironment: str = "here"',
+                ["parameters"],
+            ),
             cell("work", "\n".join(lines) or "1 + 1", ["evidence"]),
         ],
     }

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
-import socket
-import subprocess
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,8 +15,8 @@ from runbook_lib.catalog import Catalog
 from runbook_lib.hooks.queue import Queue
 from runbook_lib.hooks.server import Receiver
 from runbook_lib.hooks.settings import Settings
+from tests.hooks import alerting
 
-BINARY = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
 CONFIG = """
 route: {{receiver: runbook, group_by: [alertname], group_wait: 200ms, group_interval: 500ms, repeat_interval: 1s}}
 receivers:
@@ -28,22 +24,9 @@ receivers:
     webhook_configs: [{{url: "{url}", send_resolved: true}}]
 """
 
-pytestmark = pytest.mark.skipif(BINARY is None, reason="needs Alertmanager (Debian: prometheus-alertmanager)")
-
-
-def free_port() -> int:
-    """A port that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(holds: Callable[[], Any], seconds: float = 40) -> None:
-    """Until something holds."""
-    limit = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < limit, "it did not come to hold in time"
-        time.sleep(0.1)
+pytestmark = pytest.mark.skipif(
+    alerting.ALERTMANAGER is None, reason="needs Alertmanager (Debian: prometheus-alertmanager)"
+)
 
 
 @pytest.fixture
@@ -59,28 +42,11 @@ def receiver(known: Catalog, settings: Settings, queue: Queue) -> Iterator[Recei
 @pytest.fixture
 def alertmanager(receiver: Receiver, tmp_path: Path) -> Iterator[str]:
     """The address of a real Alertmanager that notifies the receiver."""
-    assert BINARY is not None
-    config, port = tmp_path / "alertmanager.yml", free_port()
+    config = tmp_path / "alertmanager.yml"
     host, mine = receiver.server_address[:2]
     config.write_text(CONFIG.format(url=f"http://{host}:{mine}/alertmanager"), encoding="utf-8")
-    argv = [BINARY, f"--config.file={config}", f"--storage.path={tmp_path / 'data'}",
-            f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address="]  # fmt: skip
-    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            wait_for(lambda: answers(f"http://127.0.0.1:{port}/-/ready"))
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(timeout=20)
-
-
-def answers(url: str) -> bool:
-    """Whether something answers there."""
-    try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            return int(answer.status) == 200
-    except OSError:
-        return False
+    with alerting.alertmanager(config, tmp_path / "data", alerting.free_port()) as address:
+        yield address
 
 
 def fire(url: str, *pods: str, ends: str = "") -> None:
@@ -103,13 +69,13 @@ def fire(url: str, *pods: str, ends: str = "") -> None:
 def test_a_group_is_one_run_from_its_beginning_to_its_end(alertmanager: str, queue: Queue) -> None:
     """Three alerts, one of them later, with repeats: one run; when all have ended: one verification."""
     fire(alertmanager, "a", "b")
-    wait_for(queue.jobs)
+    alerting.wait_for(queue.jobs)
     fire(alertmanager, "a", "b", "c")
     time.sleep(3)
     assert ["run"] == [job.kind for job in queue.jobs()]
     (job,) = queue.jobs()
     assert ("HighLatency", "high_latency", "api") == (job.name, job.runbook, job.service)
     fire(alertmanager, "a", "b", "c", ends="2026-01-01T01:00:00Z")
-    wait_for(lambda: len(queue.jobs()) > 1)
+    alerting.wait_for(lambda: len(queue.jobs()) > 1)
     time.sleep(2)
     assert ["run", "verify"] == [job.kind for job in queue.jobs()]

@@ -58,6 +58,17 @@ def test_a_run_and_its_verification(queue: Queue, settings: Settings, place: Pla
     assert all(Record.read(path).sealed and not Record.read(path).run["apply"] for path in records(place))
 
 
+@pytest.mark.parametrize(("kind", "minutes"), [("run", 60), ("verify", 5)])
+def test_minutes_of_a_run(queue: Queue, settings: Settings, place: Place, kind: str, minutes: int) -> None:
+    """A run reads the history before the alert, a verification only the time since its end."""
+    path = place.notebooks["high_latency"]
+    declared = r"window_minutes: int = 30\nservice: str"
+    path.write_text(path.read_text(encoding="utf-8").replace("service: str", declared), encoding="utf-8")
+    queue.take(note(alertmanager(alert("Slow", T1))), ROUTE)
+    dispatcher = Dispatcher(queue, replace(settings, window_minutes=60, verify_minutes=5), place)
+    assert minutes == dispatcher._what(replace(queue.jobs()[0], kind=kind))["parameters"]["window_minutes"]
+
+
 def test_a_spare_process_takes_the_first_job(queue: Queue, settings: Settings, place: Place) -> None:
     """A process that waits ready takes the first job; one that got none ends with the hook."""
     dispatcher = Dispatcher(queue, settings, place, spare=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -102,6 +104,20 @@ def test_verification_waits_for_the_run(queue: Queue) -> None:
     assert None is queue.next(5)
     queue.finish(run.id, good=True, record="", told="")
     verify = queue.next(5)
+    assert verify is not None
+    assert "verify" == verify.kind
+
+
+def test_verification_waits_for_calm(queue: Queue) -> None:
+    """A verification begins so long after the end as it is to look back, and not before."""
+    queue.take(note(alertmanager(alert("Slow", T1))), ROUTE)
+    queue.take(note(alertmanager(alert("Slow", T1, "resolved"))), ROUTE)
+    run = queue.next(5, timedelta(minutes=5))
+    assert run is not None
+    queue.finish(run.id, good=True, record="", told="")
+    assert None is queue.next(5, timedelta(minutes=5))
+    time.sleep(0.01)
+    verify = queue.next(5, timedelta(milliseconds=5))
     assert verify is not None
     assert "verify" == verify.kind
 

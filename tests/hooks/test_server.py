@@ -9,6 +9,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -92,6 +93,18 @@ def test_a_slow_sender_is_hung_up_on(serve: Serve, settings: Settings, monkeypat
         connection.sendall(b"POST /alertmanager HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
         assert b"" == connection.recv(4096)
     assert 202 == post(receiver, "/alertmanager", FIRING)[0]
+
+
+def test_a_kept_connection_is_one_line(
+    serve: Serve, settings: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A delivery is one line of the log; that its sender keeps the connection and falls silent is none."""
+    monkeypatch.setattr(servers._Handler, "timeout", 0.3)
+    with closing(http.client.HTTPConnection(*serve(settings).server_address[:2], timeout=10)) as connection:
+        connection.request("POST", "/alertmanager", FIRING)
+        connection.getresponse().read()
+        assert b"" == connection.sock.recv(1)
+    assert ["hook: POST /alertmanager 202"] == capfd.readouterr().err.splitlines()
 
 
 def test_token(serve: Serve, settings: Settings, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
