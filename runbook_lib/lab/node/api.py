@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 import ssl
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -44,11 +45,13 @@ class KubeApi:
         kubeconfig: path of a kubeconfig whose current context holds a token, client certificate or neither.
 
     Raises:
-        LabError: the kubeconfig cannot be read.
+        LabError: the kubeconfig cannot be read, or runs a program for its credentials.
     """
 
     def __init__(self, kubeconfig: Path) -> None:
         cluster, user = _current_context(kubeconfig)
+        if "exec" in user or "auth-provider" in user:
+            raise LabError(f"{kubeconfig}: it runs a program for its credentials; give one with a token or certificate")
         self.server: str = cluster["server"].rstrip("/")
         headers = {"accept": "application/json", "user-agent": "runbook-lab-node"}
         if "token" in user:
@@ -234,5 +237,10 @@ def _tls(cluster: Object, user: Object, folder: Path) -> ssl.SSLContext:
     if "client-certificate" in user:
         context.load_cert_chain(folder / user["client-certificate"], folder / user["client-key"])
     elif "client-certificate-data" in user:
-        raise LabError("a client certificate must be given as a file: Python's ssl reads keys from files only")
+        # The ssl module reads certificates from files only; these are private and gone at once.
+        with tempfile.TemporaryDirectory() as private:
+            certificate, key = Path(private, "certificate"), Path(private, "key")
+            certificate.write_bytes(base64.b64decode(user["client-certificate-data"]))
+            key.write_bytes(base64.b64decode(user["client-key-data"]))
+            context.load_cert_chain(certificate, key)
     return context
