@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 #: How long Helm itself may take, seconds; it does not wait for pods.
 HELM_SECONDS = 120.0
 
+#: Kinds of a gap in which the cluster or the chart itself stands against a change; the others say nothing about it.
+SAYS_NO = ("answer", "denied")
+
 Conflict = Mapping[str, Any]
 
 

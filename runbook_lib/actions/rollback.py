@@ -55,7 +55,7 @@ def rollback(run: Systems, *, revision: int = 0, good: Iterable[int] = ()) -> Pl
         return NoPlan(f"the release is at revision {to}")
     preview = run.helm.preview(revision=to)
     if isinstance(preview, Gap):
-        return NoPlan(f"revision {to} cannot be applied: {preview.reason}", blocked=preview.kind == "answer")
+        return NoPlan(f"revision {to} cannot be applied: {preview.reason}", blocked=preview.kind in release.SAYS_NO)
     return _plan(run, deployment, last, rows[to], preview, recorded=to in known)
 
 

@@ -145,6 +145,19 @@ def test_nobody_approves_their_own_action_where_two_are_needed(
     assert int(allowed) == target.effects
 
 
+@pytest.mark.parametrize("rewritten", [False, True], ids=["granted-there", "rewritten"])
+def test_approval_for_another_environment_is_refused(
+    target: Target, office: Office, signed: Callable[..., Context], rewritten: bool
+) -> None:
+    """What a trusted person approved for staging opens nothing in production, also when the file is rewritten."""
+    there = replace(PLAN, environment="staging")
+    path = actions.grant(there, office.folder / "granted", approver=ADA, known_by="", key=office.key(ADA))
+    given = change(path, environment=PLAN.environment, plan=PLAN.digest) if rewritten else str(path)
+    outcome = actions.apply(target, PLAN, signed(), given)
+    assert (OutcomeStatus.REFUSED, 0) == (outcome.status, target.effects)
+    assert ("is not signed by" if rewritten else "is for plan") in outcome.reason
+
+
 @pytest.mark.parametrize("nonce", ["../../../../tmp/x", "", "short", "0" * 31 + "/"])
 def test_a_nonce_is_no_path(target: Target, context: Context, approval: str, nonce: str) -> None:
     """A nonce that would be a path is no approval, and no file is made."""

@@ -1,4 +1,4 @@
-"""The page of failures names tests that exist."""
+"""The pages of failures and of bad input name tests that exist."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "failures-held.md").read_text(encoding="utf-8")
+SAFETY = (ROOT / "docs" / "safety-model.md").read_text(encoding="utf-8")
 NAMED = re.compile(r"`([\w/]+\.py)::(\w+)`")
 ROWS = re.findall(r"^\| ([AB]\d+[ab]?) \| (.*) \|$", PAGE, re.MULTILINE)
 
@@ -20,12 +21,22 @@ def test_every_row_names_a_test(row: str) -> None:
     assert NAMED.search(row) or "benchmarks." in row
 
 
-@pytest.mark.parametrize("file", sorted({file for file, _ in NAMED.findall(PAGE)}))
+@pytest.mark.parametrize("file", sorted({file for file, _ in NAMED.findall(PAGE + SAFETY)}))
 def test_every_named_test_exists(file: str) -> None:
-    """Each test that the page names is a function of its file."""
+    """Each test that the pages name is a function of its file."""
     tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
     there = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-    assert set() == {test for of, test in NAMED.findall(PAGE) if of == file} - there
+    assert set() == {test for of, test in NAMED.findall(PAGE + SAFETY) if of == file} - there
+
+
+def test_every_bad_input_of_a_release_names_a_test() -> None:
+    """No row of that table stands without a test, and each input of the issue that asked for it has its row."""
+    table = SAFETY.partition("## Bad input of a release\n")[2].partition("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
+    assert [] == [row for row in rows if not NAMED.search(row)]
+    words = ("tag", "render", "secret", "CI", "quota", "denied", "option", "cluster", "changed", "expired", "used",
+             "requester", "environment", "webhook")  # fmt: skip
+    assert [] == [word for word in words if not any(word in row.split(" | ")[0] for row in rows)]
 
 
 def test_every_row_about_the_record_is_there() -> None:
