@@ -23,6 +23,7 @@ LINES: Mapping[str, str] = {
     "sizes": "sizes",
     "growth": "growth",
     "archive": "archive",
+    "webhook": "webhook",
 }
 _DOCUMENT = ROOT / "docs" / "performance.md"
 
