@@ -16,7 +16,7 @@ Answer = Evidence | Gap
 #: Metrics without which the high-latency runbook cannot judge; each is a named query.
 METRICS = ("latency_seconds", "requests_per_second", "error_ratio", "cpu_of_limit", "dependency_latency_seconds")
 _FIXES = {
-    "unreachable": "check that it runs and that {key} in runbook.toml names it",
+    "unreachable": "check that it runs and that {key} in runbook.toml names it{place}",
     "timeout": "check the network path to it and its load",
     "denied": "check the credentials and the role behind {key} in runbook.toml",
     "answer": "check that {key} in runbook.toml names this kind of system and a version that is supported",
@@ -105,9 +105,16 @@ def _grant(right: rights.Right, kinds: Sequence[str]) -> str:
 
 
 def _database(run: Run) -> Iterator[Check]:
+    if "postgres" not in run.environment.endpoints:
+        told = f"not configured in environment {run.environment.name}"
+        fix = f"name it in environments.{run.environment.name}.postgres where the service has a database"
+        yield Check("permissions", "postgres", CheckStatus.SKIPPED, told, "configured", fix, needed=False)
+        return
     yield from _role(run.postgres.permissions(), "reading role sees all sessions", "pg_monitor", run)
     if "end_backend" in run.environment.actions:
         yield from _role(run.postgres.act_permissions(), "acting role may end sessions", "pg_signal_backend", run)
+    if "migrate_down" in run.environment.actions:
+        yield migrating_role(run.postgres.migrate_permissions(), run)
 
 
 def _rights(run: Run) -> Iterator[Check]:
@@ -122,6 +129,41 @@ def _role(answer: Answer, name: str, membership: str, run: Run) -> Iterator[Chec
     has, role = bool(answer.document.get(membership)), answer.document.get("role", "")
     fix = "" if has else f"GRANT {membership} TO {role}"
     yield Check("permissions", name, _status(has), f"{role} {'has' if has else 'lacks'} {membership}", membership, fix)
+
+
+def migrating_role(answer: Answer, run: Run) -> Check:
+    """Whether migrations can be undone, and made again by their owner, who is the way back.
+
+    Args:
+        answer: what ``postgres.migrate_permissions`` gave.
+        run: the run, for the key to mend.
+    """
+    name, required = "migrating role may change the schema, for the do and the undo", "owns every table"
+    if isinstance(answer, Gap):
+        return _gap("permissions", name, answer, run, required=required)
+    told = answer.document
+    role, owner = told.get("role", ""), told.get("owner", "")
+    problems = [
+        (not told.get("exists"), f"there is no role {owner}", "name the tables' owner as migrate_role"),
+        (not told.get("may_become_owner"), f"{role} may not become {owner}", f"GRANT {owner} TO {role}"),
+        (
+            told.get("not_owned"),
+            f"{owner} does not own {_listed(told, 'not_owned')}",
+            f"ALTER TABLE ... OWNER TO {owner}",
+        ),
+        (
+            told.get("no_create"),
+            f"{owner} may not create in {_listed(told, 'no_create')}",
+            f"GRANT CREATE ON SCHEMA ... TO {owner}",
+        ),
+    ]
+    found = next(((observed, fix) for wrong, observed, fix in problems if wrong), None)
+    observed, fix = found or (f"{role} becomes {owner}, who owns every table", "")
+    return Check("permissions", name, _status(not found), observed, required, fix)
+
+
+def _listed(told: Mapping[str, Any], name: str) -> str:
+    return ", ".join(str(one) for one in told[name])
 
 
 def _metrics(run: Run) -> Iterator[Check]:
@@ -153,7 +195,10 @@ def _tools(run: Run) -> Iterator[Check]:
 
 def _gap(group: str, name: str, gap: Gap, run: Run, *, required: str, needed: bool = True) -> Check:
     key = f"environments.{run.environment.name}.{gap.source}"
-    fix = _FIXES.get(gap.kind, _FIXES["answer"]).format(key=key)
+    endpoint = run.environment.endpoints.get(gap.source)
+    settings = endpoint.settings if endpoint else {}
+    named = next((str(settings[word]) for word in ("url", "host", "kubeconfig") if settings.get(word)), "")
+    fix = _FIXES.get(gap.kind, _FIXES["answer"]).format(key=key, place=f" ({named})" if named else "")
     return Check(group, name, CheckStatus.UNKNOWN, gap.reason, required, fix, needed)
 
 
