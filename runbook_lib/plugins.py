@@ -14,6 +14,14 @@ RUNBOOKS = "runbook_lib.runbooks"
 CLIENTS = "runbook_lib.clients"
 #: Types that a client's settings may have in runbook.toml; a Path is relative to that file.
 TYPES = (str, int, float, bool, Path)
+#: Names that a run or the library has itself: there, a client of another package would never be reached, or hide ours.
+TAKEN = frozenset(
+    {"apply", "ask", "availability", "backups", "changed_at", "check", "close", "conclude", "datadog", "environment",
+     "findings", "first_questions", "gather", "github", "grafana", "handover", "helm", "id", "kubernetes", "metrics",
+     "migrations", "note", "objective", "pagerduty", "postgres", "preflight", "prometheus", "redis", "registry",
+     "releases", "runbook", "service", "service_probe", "slack", "start", "stop", "tools", "verify", "watch",
+     "window"}
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,5 +117,7 @@ def _name_problem(plugin: Plugin) -> str:
         return ""
     if not plugin.name.isidentifier() or plugin.name.startswith("_"):
         return "its name can be no attribute of a run"
+    if plugin.name in TAKEN:
+        return f"run.{plugin.name} is the library's own; give the system another name"
     source = plugin.value.source
     return f"its class has the source {source!r}; both must be one name" if source != plugin.name else ""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from runbook_lib import plugins
+from runbook_lib.run import Run
+from runbook_lib.run.systems import CLIENTS
+from runbook_lib.sources import SETTINGS
 
 MODULE = """
 from pathlib import Path
@@ -21,6 +26,10 @@ class Needing(Good):
     required = ("address",)
 class First(Good):
     first = "state"
+class Findings(Good):
+    source = "findings"
+class Metrics(Good):
+    source = "metrics"
 """
 
 
@@ -60,8 +69,10 @@ def test_a_client_is_found(tmp_path: Path) -> None:
         ("queue = queue_clients:First", "'state' is neither a setting nor a method of First"),
         ("cue = queue_clients:Good", "its class has the source 'queue'; both must be one name"),
         ("my-queue = queue_clients:Good", "its name can be no attribute of a run"),
+        ("findings = queue_clients:Findings", "run.findings is the library's own; give the system another name"),
+        ("metrics = queue_clients:Metrics", "run.metrics is the library's own; give the system another name"),
     ],
-    ids=["missing", "deep", "bare", "type", "required", "first", "two names", "no name"],
+    ids=["missing", "deep", "bare", "type", "required", "first", "two names", "no name", "of a run", "of a client"],
 )
 def test_a_wrong_client_is_told(tmp_path: Path, point: str, says: str) -> None:
     """A class that cannot be used is left out with the reason."""
@@ -70,6 +81,18 @@ def test_a_wrong_client_is_told(tmp_path: Path, point: str, says: str) -> None:
     assert found.value is None
     assert says in found.problem
     assert f"client {found.name} of wrong: {found.problem}" == str(found)
+
+
+def test_taken_names_are_those_of_a_run() -> None:
+    """Every public name of a run, of its clients and of the catalogue's systems is refused, and no other."""
+    tree = ast.parse(inspect.getsource(Run))
+    fields = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self"
+    }
+    names = {*dir(Run), *fields, *CLIENTS, *SETTINGS}
+    assert {name for name in names if not name.startswith("_")} == plugins.TAKEN
 
 
 def test_two_packages_for_one_system(tmp_path: Path) -> None:
