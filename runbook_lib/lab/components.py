@@ -21,6 +21,8 @@ SCRAPE_SECONDS = 2.0
 WARM_UP_SCRAPE_SECONDS = 0.5
 READY_SECONDS = 30.0
 NODE = "lab-node"
+#: Certificate by which the node knows a real API server, in the cluster's folder.
+CALLER = "caller.crt"
 #: CPU that the sessions of the service's database role share: a small database server.
 DATABASE_CORES = 0.4
 #: Seconds for which a condition must hold before an alert fires, and the range of its rates.
@@ -146,6 +148,8 @@ class Spawner:
         folder.mkdir(mode=0o700, exist_ok=True)
         arguments = ["--kubeconfig", str(kubeconfig), "--name", NODE, "--port", str(port)]
         arguments += ["--balancer-port", str(balancer_port), "--dir", str(folder)]
+        callers = self.directory / "kubernetes" / CALLER
+        arguments += ["--callers", str(callers)] if callers.exists() else []
         return self.python("node", "runbook_lib.lab.node", *arguments)
 
     def load(self, port: int, service_url: str, rate: float) -> Process:

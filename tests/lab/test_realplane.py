@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from runbook_lib.errors import LabError, UsageError
@@ -149,9 +150,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
 
 
 def kubectl(status: dict[str, Any], *words: str) -> str:
-    if shutil.which("kubectl") is None:
-        pytest.skip("no kubectl")
-    command = ["kubectl", "--kubeconfig", status["kubeconfig"], "-n", "production", *words]
+    command = with_kubectl(status, *words)
     deadline = time.monotonic() + 60
     # The API server asks only now and then whether the node's metrics answer.
     while (done := subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)).returncode:
@@ -184,6 +183,49 @@ def test_status_names_kind_and_version(real: dict[str, Any]) -> None:
 def test_kubectl_works(real: dict[str, Any], words: tuple[str, ...], expected: str) -> None:
     """What people type at a cluster is answered by the real API server, with the node's own numbers and logs."""
     assert expected in kubectl(real, *words)
+
+
+def with_kubectl(status: dict[str, Any], *words: str) -> list[str]:
+    if shutil.which("kubectl") is None:
+        pytest.skip("no kubectl")
+    return ["kubectl", "--kubeconfig", status["kubeconfig"], "-n", "production", *words]
+
+
+@pytest.mark.lab
+@pytest.mark.slow
+def test_command_runs_in_a_pod(real: dict[str, Any]) -> None:
+    """kubectl exec gives a command its input and the pod's environment; its output, errors and exit code come back."""
+    script = 'read word; echo "$word of $PORT"; echo trouble >&2; exit 3'
+    words = with_kubectl(real, "exec", "-i", "deployment/api-deployment", "--", "sh", "-c", script)
+    done = subprocess.run(words, input="hello\n", capture_output=True, text=True, check=False, timeout=60)
+    assert (3, True) == (done.returncode, done.stdout.startswith("hello of ")), done.stderr
+    assert "trouble" in done.stderr
+
+
+@pytest.mark.lab
+@pytest.mark.slow
+def test_missing_program_is_said(real: dict[str, Any]) -> None:
+    """A command that is not there fails by its name."""
+    words = with_kubectl(real, "exec", "deployment/api-deployment", "--", "no-such-program")
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert 0 != done.returncode
+    assert 'exec: "no-such-program": No such file or directory' in done.stderr
+
+
+@pytest.mark.lab
+@pytest.mark.slow
+def test_port_of_a_pod_is_forwarded(real: dict[str, Any]) -> None:
+    """kubectl port-forward reaches the service of one pod, again and again."""
+    port = free_port()
+    words = with_kubectl(real, "port-forward", "deployment/api-deployment", f"{port}:8080")
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as forwarding:
+        try:
+            assert forwarding.stdout is not None
+            assert "Forwarding from" in forwarding.stdout.readline()
+            answers = [httpx.get(f"http://127.0.0.1:{port}/health", timeout=30).status_code for _ in range(3)]
+        finally:
+            forwarding.terminate()
+    assert [200] * 3 == answers
 
 
 @pytest.mark.lab

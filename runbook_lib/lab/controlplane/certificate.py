@@ -25,13 +25,13 @@ Point = tuple[int, int] | None
 VALID_DAYS = 365
 
 OID_EC_PUBLIC_KEY, OID_P256, OID_ECDSA_SHA256 = "1.2.840.10045.2.1", "1.2.840.10045.3.1.7", "1.2.840.10045.4.3.2"
-OID_COMMON_NAME, OID_SERVER_AUTH = "2.5.4.3", "1.3.6.1.5.5.7.3.1"
+OID_COMMON_NAME, OID_SERVER_AUTH, OID_CLIENT_AUTH = "2.5.4.3", "1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"
 OID_SUBJECT_KEY, OID_KEY_USAGE, OID_ALT_NAME = "2.5.29.14", "2.5.29.15", "2.5.29.17"
 OID_BASIC, OID_AUTHORITY_KEY, OID_EXTENDED_USAGE = "2.5.29.19", "2.5.29.35", "2.5.29.37"
 
 
 def make(common_name: str, address: str = "127.0.0.1") -> tuple[str, str]:
-    """Certificate and private key as PEM, for ``localhost`` and one address, valid for a year."""
+    """Certificate and private key as PEM, for ``localhost`` and one address, of server or client; valid for a year."""
     private = secrets.randbelow(N - 1) + 1
     point = _times(private, G)
     assert point is not None
@@ -66,7 +66,7 @@ def _extensions(public: bytes, address: str) -> list[bytes]:
     return [
         _extension(OID_BASIC, _sequence(_tag(0x01, b"\xff")), critical=True),
         _extension(OID_KEY_USAGE, _tag(0x03, b"\x02\x84"), critical=True),  # digital signature, certificate signing
-        _extension(OID_EXTENDED_USAGE, _sequence(_oid(OID_SERVER_AUTH))),
+        _extension(OID_EXTENDED_USAGE, _sequence(_oid(OID_SERVER_AUTH), _oid(OID_CLIENT_AUTH))),
         _extension(OID_ALT_NAME, _tag(0x30, names)),
         _extension(OID_SUBJECT_KEY, _tag(0x04, identity)),
         _extension(OID_AUTHORITY_KEY, _sequence(_tag(0x80, identity))),

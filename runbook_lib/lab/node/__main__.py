@@ -26,6 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--balancer-port", type=int, required=True, help="fixed port of the Service")
     parser.add_argument("--dir", type=Path, required=True, help="folder of logs")
     parser.add_argument("--service", default="production/api", help="namespace/name of the balanced Service")
+    parser.add_argument("--callers", type=Path, help="client certificate of the API server, which may run commands")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -38,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
             arguments.balancer_port,
             arguments.dir.resolve(),
             arguments.service,
+            arguments.callers,
         )
     except (RunbookError, OSError) as error:
         logging.getLogger("node").error("%s", error)  # noqa: TRY400 - the sentence is all there is to say

@@ -37,10 +37,18 @@ class Agent:
         balancer_port: fixed port of the Service.
         directory: takes logs and the node's certificate.
         service: ``namespace/name`` of the balanced Service.
+        callers: PEM file with the client certificate that may run commands in the pods; None lets nobody.
     """
 
     def __init__(
-        self, api: KubeApi, name: str, port: int, balancer_port: int, directory: Path, service: str = "production/api"
+        self,
+        api: KubeApi,
+        name: str,
+        port: int,
+        balancer_port: int,
+        directory: Path,
+        service: str = "production/api",
+        callers: Path | None = None,
     ) -> None:
         self.name, self.directory = name, directory
         self._api, self._port = api, port
@@ -53,7 +61,9 @@ class Agent:
         self._sampler = metrics.Sampler(self.pods)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         certificate = self_signed(directory, name) if api.server.startswith("https") else None
-        self._server = NodeServer(port, self._find_log, self._render, self._usage, certificate)
+        self._server = NodeServer(
+            port, self._find_log, self._render, self._usage, certificate, self._find_running, callers
+        )
         self.balancer = Balancer(balancer_port)
         namespace, _, service_name = service.partition("/")
         slices = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
@@ -228,6 +238,13 @@ class Agent:
                 if candidate.name == container and path.exists():
                     return path, _growing(candidate, previous=previous)
         return None
+
+    def _find_running(self, namespace: str, pod: str) -> list[Container]:
+        for runner in self.pods():
+            meta = runner.pod["metadata"]
+            if (meta["namespace"], meta["name"]) == (namespace, pod):
+                return [one for one in runner.init_containers + runner.containers if one.running]
+        return []
 
     def _render(self) -> str:
         return metrics.render(self.pods(), list(self._deployments.objects.values()), self.balancer)

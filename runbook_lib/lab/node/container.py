@@ -112,6 +112,11 @@ class Container:
         text = ((self.spec.get("resources") or {}).get(kind) or {}).get(resource)
         return None if text is None else float(quantity(str(text)))
 
+    @property
+    def ports(self) -> frozenset[Any]:
+        """Container ports, by name and number."""
+        return frozenset(self._ports)
+
     def real_port(self, port: Any) -> int:
         """The local port behind a container port, by name or number."""
         return self._ports.get(port, self.port)

@@ -1,6 +1,7 @@
-"""The node's HTTP server: container logs, metrics and resource usage.
+"""The node's HTTP server: container logs, exec, port-forward, metrics and resource usage.
 
-Plain HTTP and TLS answer on the same port: a real API server dials nodes by TLS, the lab's parts do not need it.
+Plain HTTP and TLS answer on the same port: a real API server dials nodes by TLS, the lab's parts do not need it. What
+runs a command or reaches a port is for the API server's own client certificate alone.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from runbook_lib.lab.node import exec as streaming
+from runbook_lib.lab.node.container import Container
 from runbook_lib.lab.node.logs import LogQuery, stream
 
 LOG = logging.getLogger("node.server")
@@ -27,6 +30,8 @@ _REQUEST_TIMEOUT_SECONDS = 30.0
 Object = dict[str, Any]
 # namespace, pod, container, previous -> log file and whether it may still grow; None when there is no such container
 FindLog = Callable[[str, str, str, bool], tuple[Path, Callable[[], bool]] | None]
+# namespace, pod -> its containers that run; none when it is not here
+FindRunning = Callable[[str, str], list[Container]]
 
 
 class NodeServer(ThreadingHTTPServer):
@@ -38,6 +43,8 @@ class NodeServer(ThreadingHTTPServer):
         metrics: renders ``/metrics``.
         usage: answers a path below ``/apis/metrics.k8s.io`` with its query; None when there is no such path.
         certificate: PEM file with key and certificate; None serves plain HTTP only.
+        find_running: finds the containers of a pod.
+        callers: PEM file with the client certificate that may run commands and reach ports; None lets nobody.
     """
 
     daemon_threads = True
@@ -50,13 +57,18 @@ class NodeServer(ThreadingHTTPServer):
         metrics: Callable[[], str],
         usage: Callable[[str, dict[str, str]], Object | None],
         certificate: Path | None,
+        find_running: FindRunning,
+        callers: Path | None,
     ) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
-        self.find_log, self.metrics, self.usage = find_log, metrics, usage
+        self.find_log, self.metrics, self.usage, self.find_running = find_log, metrics, usage, find_running
         self._tls: ssl.SSLContext | None = None
         if certificate is not None:
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._tls.load_cert_chain(certificate)
+            if callers is not None:
+                self._tls.verify_mode = ssl.CERT_OPTIONAL
+                self._tls.load_verify_locations(callers)
 
     def start(self) -> None:
         """Serve in a thread."""
@@ -94,6 +106,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(200, "text/plain; version=0.0.4; charset=utf-8", self.server.metrics().encode())
             case ["containerLogs", namespace, pod, container]:
                 self._logs(namespace, pod, container, query)
+            case ["exec", namespace, pod, *_, container]:
+                self._exec(namespace, pod, container, parse_qs(url.query))
+            case ["portForward", namespace, pod, *_]:
+                self._forward(namespace, pod)
             case ["apis", "metrics.k8s.io", *_]:
                 answer = self.server.usage(url.path, query)
                 if answer is None:
@@ -121,6 +137,54 @@ class _Handler(BaseHTTPRequestHandler):
         for data in stream(path, wanted, growing):
             self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
         self.wfile.write(b"0\r\n\r\n")
+
+    def do_POST(self) -> None:
+        """Route one request that asks for streams."""
+        self.do_GET()
+
+    def _exec(self, namespace: str, pod: str, container: str, query: dict[str, list[str]]) -> None:
+        found = next((one for one in self.server.find_running(namespace, pod) if one.name == container), None)
+        try:
+            command = streaming.Command.parse(query)
+        except ValueError as error:
+            self._status(400, "BadRequest", str(error))
+            return
+        if found is None:
+            self._status(404, "NotFound", f'container not found ("{container}")')
+        elif self._upgraded(streaming.EXEC_PROTOCOL):
+            streaming.run(found, command, self.rfile, self._send_raw)
+
+    def _forward(self, namespace: str, pod: str) -> None:
+        found = self.server.find_running(namespace, pod)
+        if not found:
+            self._status(404, "NotFound", f'pod not found ("{pod}_{namespace}")')
+        elif self._upgraded(streaming.FORWARD_PROTOCOL):
+            streaming.forward(found, self.rfile, self._send_raw)
+
+    def _upgraded(self, protocol: str) -> bool:
+        """Whether the connection is a session of SPDY from here on; else the caller has been told why not."""
+        peer = self.connection.getpeercert() if isinstance(self.connection, ssl.SSLSocket) else None
+        offered = ",".join(self.headers.get_all("X-Stream-Protocol-Version") or [])
+        if not peer:
+            self._status(403, "Forbidden", "only the API server, known by its client certificate, may do this")
+        elif "spdy/3.1" not in self.headers.get("Upgrade", "").lower() or protocol not in offered:
+            self._status(400, "BadRequest", f"the node speaks {protocol} over SPDY/3.1 only")
+        else:
+            self.send_response(101)
+            for name, value in (
+                ("Connection", "Upgrade"),
+                ("Upgrade", "SPDY/3.1"),
+                ("X-Stream-Protocol-Version", protocol),
+            ):
+                self.send_header(name, value)
+            self.end_headers()
+            self.connection.settimeout(None)
+            self.close_connection = True
+            return True
+        return False
+
+    def _send_raw(self, data: bytes) -> None:
+        self.wfile.write(data)
 
     def _status(self, code: int, reason: str, message: str) -> None:
         kind = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from runbook_lib.lab import state as states
 from runbook_lib.lab.cluster import USERS, write_private
-from runbook_lib.lab.components import Spawner, keep
+from runbook_lib.lab.components import CALLER, Spawner, keep
+from runbook_lib.lab.controlplane import certificate
 from runbook_lib.lab.controlplane.__main__ import kubeconfig
 from runbook_lib.lab.controlplane.listener import context_in
 from runbook_lib.lab.process import Process, free_port
@@ -57,6 +58,8 @@ def start(spawn: Spawner, programs: Programs, port: int, admin_token: str) -> It
     admin = folder / "admin.kubeconfig"
     write_private(admin, kubeconfig(f"https://127.0.0.1:{port}", admin_token, authority))
     write_private(folder / "audit-policy.json", json.dumps(_AUDIT_POLICY))  # JSON is YAML
+    for path, text in zip((folder / CALLER, folder / "caller.key"), certificate.make("kube-apiserver"), strict=True):
+        write_private(path, text)
     store = f"http://127.0.0.1:{free_port()}"
     yield _part(spawn, programs, "etcd", _etcd(folder, store))
     api = _part(spawn, programs, SERVER, _apiserver(folder, store, port))
@@ -148,6 +151,8 @@ def _apiserver(folder: Path, store: str, port: int) -> dict[str, object]:
         # Its own address is loopback, which no EndpointSlice may hold.
         "endpoint-reconciler-type": "none",
         "event-ttl": "1h",
+        "kubelet-client-certificate": folder / CALLER,
+        "kubelet-client-key": folder / "caller.key",
         "audit-policy-file": folder / "audit-policy.json",
         "audit-log-path": folder / "audit.jsonl",
     }
