@@ -12,7 +12,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ TOPIC = "runbook-fleet-{}"
 _POLL_SECONDS = 0.05
 # What a process printed outside of its notebook, as much as a person reads.
 _LOG_BYTES = 2**16
+#: States of a worker (``distributed.core.Status``) in which nobody waits for its results any more.
+_CLOSING = frozenset({"closing", "closed", "failed", "stopping", "stopped"})
 _LOCK, _STARTING = threading.Lock(), threading.Lock()
 # Name of a run to its process; None before it has one. Never shortened: a run is done once, whoever asks again.
 _runs: dict[str, Process | None] = {}
@@ -73,10 +75,14 @@ def run(task: Mapping[str, Any], name: str, fleet: str, worker_id: str) -> dict[
         if digest(path) != expected:
             where = f"worker {worker.address}: {path} is {'another file' if digest(path) else 'not there'}"
             return {"result": failure(2, where), "log": ""}
-    return _run(task, name, lambda message: worker.log_event(TOPIC.format(fleet), {"run": name, **message}))
+
+    def tell(message: Mapping[str, Any]) -> None:
+        worker.log_event(TOPIC.format(fleet), {"run": name, **message})
+
+    return _run(task, name, tell, lambda: worker.status.name in _CLOSING)
 
 
-def _run(task: Mapping[str, Any], name: str, tell: Tell) -> dict[str, Any]:
+def _run(task: Mapping[str, Any], name: str, tell: Tell, closing: Callable[[], bool]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         child = _prefork(task["modules"]).start(task, log)
@@ -92,6 +98,10 @@ def _run(task: Mapping[str, Any], name: str, tell: Tell) -> dict[str, Any]:
                 result = message.get("result") or result
                 if "result" not in message:
                     tell(message)
+            if closing() and not asked:
+                # Its scheduler is gone, or it was told to end: a worker would wait half a minute for its tasks.
+                asked = signal.SIGTERM
+                child.stop(asked)
             if not over:
                 time.sleep(_POLL_SECONDS)
         words = child.death()

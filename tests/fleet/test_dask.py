@@ -75,6 +75,26 @@ def test_a_worker_that_dies_leaves_an_interrupted_record_and_another_does_the_ru
     assert first.name in result["reason"]
 
 
+def test_a_scheduler_that_dies_ends_the_fleet(tmp_path: Path) -> None:
+    """Its run is recorded as interrupted and sealed, what waited says why it was not started, and nothing hangs."""
+    cluster = Cluster(tmp_path)
+    try:
+        cluster.work(1)
+        process = begin(tmp_path, "waits", "good", words=words(cluster, "--at-once", "1"))
+        wait_for((tmp_path / "waits0").exists)
+        cluster.scheduler.kill()
+        told = finished(process)
+        (worker,) = cluster.workers
+        wait_for(lambda: worker.poll() is not None)
+    finally:
+        cluster.close()
+    first, second = by_number(told)
+    assert (1, "interrupted", "not_started") == (told["exit_code"], first["status"], second["status"])
+    assert f"the scheduler {cluster.address} is gone" in second["reason"]
+    assert verify(first["record"]).good
+    assert Record.read(first["record"]).sealed
+
+
 def test_ctrl_c_ends_the_runs_on_their_workers(cluster: Cluster, tmp_path: Path) -> None:
     """Their records are sealed as interrupted; what was not started says so."""
     process = begin(tmp_path, "waits", "good", words=words(cluster, "--at-once", "1"))
