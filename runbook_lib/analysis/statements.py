@@ -162,10 +162,12 @@ def _became_slow(top: Statement, share: float, scans: bool) -> bool:
     slow = top.mean_seconds >= THRESHOLDS["statement_seconds"].value
     dominant = share >= THRESHOLDS["statement_share"].value
     rose = top.factor >= THRESHOLDS["statement_factor"].value
-    # A statement without a past is new, as with a release; it is slow when it works as long as one may wait.
-    new = math.isnan(top.factor) and top.mean_seconds >= THRESHOLDS["crowd_seconds"].value
-    # Full scans of a large table stand in for the past where the trouble has lasted so long that it is the past.
-    return frequent and slow and dominant and (scans or rose or new)
+    # A statement without a past is new, as with a release, and trouble that has lasted for long spoils the past:
+    # what works as long as one may wait is slow, unless it always did.
+    changed = math.isnan(top.factor) or top.factor >= THRESHOLDS["shift_factor"].value
+    long = changed and top.mean_seconds >= THRESHOLDS["crowd_seconds"].value
+    # Full scans of a large table stand in for the past, too.
+    return frequent and slow and dominant and (scans or rose or long)
 
 
 def _subject(top: Statement) -> dict[str, Any]:

@@ -175,17 +175,19 @@ def test_a_frequent_statement_that_became_slow_is_named() -> None:
         statement(20, 0.02, 0.0001),
         statement(1, 0.6, 0.001),
         statement(20, 0.6, None),
+        statement(8, 8.0, 0.9),
     ],
-    ids=["as slow as ever", "slower, but fast", "called once", "no past"],
+    ids=["as slow as ever", "slower, but fast", "called once", "no past", "always took a second"],
 )
 def test_a_statement_without_proof_is_ruled_out(row: Mapping[str, Scalar]) -> None:
     """A usual mean, a fast statement, a single call or no past prove nothing."""
     assert {} == claimed(analysis.database(activity(), NOBODY, statements(row)))
 
 
-def test_a_new_statement_that_takes_a_second_is_slow() -> None:
-    """A frequent statement without a past is slow by itself when it works for half a second or more."""
-    found = claimed(analysis.database(activity(), NOBODY, statements(statement(8, 8.0, None))))
+@pytest.mark.parametrize("earlier", [None, 0.5], ids=["new", "past spoilt by the trouble"])
+def test_a_statement_that_takes_a_second_is_slow(earlier: float | None) -> None:
+    """A frequent statement is slow by itself when it works for half a second or more and did not always do so."""
+    found = claimed(analysis.database(activity(), NOBODY, statements(statement(8, 8.0, earlier))))
     assert {"db.slow_query"} == set(found)
 
 
