@@ -26,6 +26,8 @@ SETTINGS: Mapping[str, Mapping[str, object]] = {
     "@jupyterlab/docmanager-extension:plugin": {"autosaveInterval": AUTOSAVE_SECONDS},
     "@jupyterlab/extensionmanager-extension:plugin": {"enabled": False},
 }
+#: Nobody builds JupyterLab here: each page would start node to see whether somebody had to.
+PAGE: Mapping[str, bool] = {"buildAvailable": False, "buildCheck": False}
 
 
 @app.command("open")
@@ -108,6 +110,7 @@ def serve(notebook: Path, *, port: int, browser: bool) -> None:
                 f"--ServerApp.root_dir={notebook.parent}",
                 f"--ServerApp.open_browser={browser}",
                 "--ServerApp.terminals_enabled=False",
+                f"--ServerApp.tornado_settings={ {'page_config_data': dict(PAGE)} }",
                 "--ServerApp.allow_root=True",
                 f"--FileContentsManager.post_save_hook={HOOK}",
                 f"--LabApp.app_settings_dir={folder}",

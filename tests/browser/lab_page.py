@@ -124,6 +124,37 @@ class LabPage:
         """Run > Run All Cells."""
         self.menu("Run", "Run All Cells")
 
+    def run_anew(self) -> None:
+        """Kernel > Restart Kernel and Run All Cells…, and confirm it."""
+        self.menu("Kernel", "Restart Kernel and Run All Cells…")
+        self.page.locator(".jp-Dialog button.jp-mod-warn").click()
+
+    def theme(self, name: str) -> None:
+        """Settings > Theme > ``name``, and wait until the page has it."""
+        self.page.locator(".lm-MenuBar-itemLabel:text-is('Settings')").click()
+        self.page.locator(".lm-Menu-itemLabel:text-is('Theme')").hover()
+        self.page.locator(f".lm-Menu-itemLabel:text-is('{name}')").click()
+        self.page.wait_for_selector(f"body[data-jp-theme-name='{name}']", state="attached")
+
+    def violations(self, axe: str, *selectors: str) -> list[str]:
+        """What axe-core, whose source is given, finds in the parts of the page that match."""
+        if not self.page.evaluate("'axe' in window"):
+            self.page.evaluate(axe)
+        found: list[str] = self.page.evaluate(
+            "parts => axe.run({include: parts.map(one => [one])})"
+            ".then(r => r.violations.flatMap(v => v.nodes.map(n => v.id + ': ' + n.html)))",
+            list(selectors),
+        )
+        return found
+
+    def tab_to(self, selector: str, most: int = 40) -> bool:
+        """Press the tabulator key until an element has the focus; whether it came to it."""
+        for _ in range(most):
+            if self.page.evaluate("one => document.activeElement.matches(one)", selector):
+                return True
+            self.page.keyboard.press("Tab")
+        return False
+
     def save(self) -> None:
         """File > Save Notebook, and wait until it is written."""
         self.menu("File", "Save Notebook")

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import subprocess
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runbook_lib.lab import cluster
+from runbook_lib.lab.release import DEPLOYMENT, NAMESPACE
 from runbook_lib.record.record import Record
 from tests.browser.lab_page import ARGUMENTS, LabPage, Server, saved, serving, until
 from tests.conftest import COMMAND, Practice
@@ -32,18 +37,34 @@ def records(practice: Practice, notebook: Path) -> list[Record]:
     return [one for one in map(Record.read, folders) if one.run.get("saved_as") == str(notebook)]
 
 
+def replicas(practice: Practice, wanted: int | None = None) -> int:
+    """How many pods of the service the cluster has ready; asked for ``wanted`` of them first where that is given."""
+    path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{DEPLOYMENT}"
+    with cluster.Cluster(practice.folder / "kubeconfig") as admin:
+        if wanted is not None:
+            admin.request("PATCH", f"{path}/scale", {"spec": {"replicas": wanted}}, "application/merge-patch+json")
+        return int(admin.request("GET", path)["status"].get("readyReplicas", 0))
+
+
 def happened(practice: Practice, notebook: Path, kind: str) -> bool:
     """Whether the newest run of a notebook wrote an event of a kind."""
     return any(one.all(kind) for one in records(practice, notebook)[-1:])
 
 
-def test_card_is_accessible(lab: LabPage, axe: str) -> None:
-    """axe-core finds no violation in the card."""
-    lab.page.evaluate(axe)
-    found = lab.page.evaluate(
-        "axe.run('.runbook-card').then(r => r.violations.map(v => v.id + ': ' + v.nodes[0].html))"
-    )
-    assert [] == found
+@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"], ids=["dark", "light"])
+def test_card_and_outputs_are_accessible(lab: LabPage, axe: str, theme: str) -> None:
+    """axe-core finds no violation in the card and in what the run shows, in either theme."""
+    lab.theme(theme)
+    assert [] == lab.violations(axe, ".runbook-card", ".jp-RenderedHTML")
+
+
+def test_page_looks_for_no_build(server: Server) -> None:
+    """JupyterLab's page does not ask whether JupyterLab must be built, for which the server would start node."""
+    with urllib.request.urlopen(server.address, timeout=60) as answer:
+        found = re.search(r'id="jupyter-config-data"[^>]*>(.*?)</script>', answer.read().decode(), re.DOTALL)
+    assert found is not None
+    told = json.loads(found.group(1))
+    assert (False, False) == (told["buildAvailable"], told["buildCheck"])
 
 
 def test_line_moves_in_the_card(lab: LabPage) -> None:
@@ -174,3 +195,32 @@ def _connected(driver: Any, port: str) -> Any:
 def _port(profile: Path) -> str:
     found = profile / "DevToolsActivePort"
     return found.read_text(encoding="utf-8").split("\n")[0] if found.is_file() else ""
+
+
+@pytest.fixture
+def scaled_down(practice: Practice) -> Iterator[None]:
+    """Somebody left the deployment with one pod; its three are there again afterwards."""
+    assert 0 == practice.command("lab", "heal").returncode
+    replicas(practice, wanted=1)
+    assert until(lambda: replicas(practice) == 1)
+    yield
+    replicas(practice, wanted=3)
+
+
+def test_keyboard_alone_approves_and_pods_come_back(lab: LabPage, practice: Practice, scaled_down: None) -> None:
+    """In a second run, approved with keys only, the pods' number rises in the notebook as it does in the cluster."""
+    lab.run_anew()
+    card = lab.page.locator(".runbook-card")
+    card.wait_for(timeout=120_000)
+    assert "3 pods instead of 1" in card.inner_text()
+    lab.cell("run.ask(").click()
+    lab.page.keyboard.press("Escape")
+    assert lab.tab_to(".runbook-card input")
+    lab.page.keyboard.type("api")
+    assert lab.tab_to(".runbook-card button.approve")
+    lab.page.keyboard.press("Enter")
+    lab.cell("run.apply(").get_by_text("APPLIED").wait_for(timeout=60_000)
+    pods = lab.cell("run.verify(").get_by_alt_text("Replicas available and wanted")
+    assert until(lambda: "available 1, wanted 3" in str(pods.get_attribute("alt")))
+    assert until(lambda: "available 3, wanted 3" in str(pods.get_attribute("alt")))
+    assert 3 == replicas(practice)
