@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from runbook_lib.clients import _migrations as migrations
@@ -101,11 +102,16 @@ class PostgresClient(SourceClient):
 
     def permissions(self) -> Evidence | Gap:
         """Document of the reading role: ``{role, server_version, pg_monitor, pg_stat_statements, ...}``."""
-        return self._ask("permissions", self._fetch_document)
+        return self._ask("permissions", self._fetch_rights)
 
     def act_permissions(self) -> Evidence | Gap:
         """Document of the acting role: ``{role, pg_monitor, pg_signal_backend}``."""
-        return self._ask("act_permissions", self._fetch_act_document)
+        return self._ask("act_permissions", partial(self._fetch_rights, of="act_"))
+
+    def migrate_permissions(self) -> Evidence | Gap:
+        """Document of the migrating role: ``{role, owner, exists, may_become_owner, not_owned, no_create}``."""
+        owner = {"owner": (self._setting("migrate_role") or self._setting("migrate_user")) if self.endpoint else ""}
+        return self._ask("migrate_permissions", partial(self._fetch_rights, of="migrate_"), parameters=owner)
 
     def migrations(self) -> Evidence | Gap:
         """Document ``{found, tools}``: what each migration tool has applied, and whether one failed half way."""
@@ -290,14 +296,10 @@ class PostgresClient(SourceClient):
             looks.append(self._rows(question.text))
         return Answer(max(looks, key=_waited))
 
-    def _fetch_document(self, question: Question) -> Answer:
+    def _fetch_rights(self, question: Question, *, of: str = "") -> Answer:
         # Rights are what this question is about, so it must not need any.
-        with session(self._login()) as connection:
-            return Answer(dict(connection.execute(question.text).fetchone() or {}))
-
-    def _fetch_act_document(self, question: Question) -> Answer:
-        with session(self._login("act_")) as connection:
-            return Answer(dict(connection.execute(question.text).fetchone() or {}))
+        with session(self._login(of)) as connection:
+            return Answer(dict(connection.execute(question.text, question.parameters or None).fetchone() or {}))
 
     def _fetch_migrations(self, question: Question) -> Answer:
         # A role that sees no sessions may still read these tables, and the other way round: the grant decides.

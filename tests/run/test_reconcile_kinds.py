@@ -14,12 +14,14 @@ from runbook_lib import actions, catalog
 from runbook_lib.actions.deploy import Deploy
 from runbook_lib.actions.end_backend import EndBackend
 from runbook_lib.actions.lock import file_lock
+from runbook_lib.actions.migrate_down import MigrateDown
 from runbook_lib.actions.protocol import Action, Context
 from runbook_lib.actions.rollback import Rollback
 from runbook_lib.clients._tape import LiveTape
 from runbook_lib.errors import OutcomeUnknownError
-from runbook_lib.lab.postgres import Postgres
+from runbook_lib.lab.postgres import Postgres, binaries
 from runbook_lib.lab.release import CHART, Helm
+from runbook_lib.lab.service import migrations
 from runbook_lib.model import Environment, GuardResult, OutcomeStatus, Plan, Window
 from runbook_lib.record.folder import RecordFolder
 from runbook_lib.record.record import Record
@@ -42,9 +44,13 @@ release = "api-release"
 repository = "acme/api"
 chart = "{chart}"
 values = "{chart}/values-prod.yaml"
+[services.api.workload.schema]
+v3 = ["3"]
+v4 = ["4"]
 [environments.prod]
-actions = ["deploy", "rollback", "end_backend"]
+actions = ["deploy", "rollback", "end_backend", "migrate_down"]
 approval = {{ default = "none" }}
+known_by = {{ two = ["configuration"] }}
 [environments.prod.kubernetes]
 kubeconfig = "{kubeconfig}"
 namespace = "production"
@@ -56,8 +62,16 @@ user = "rb_read"
 password = "env:READ_PASSWORD"
 act_user = "rb_act"
 act_password = "env:ACT_PASSWORD"
+migrate_user = "rb_migrate"
+migrate_password = "env:MIGRATE_PASSWORD"
+migrate_role = "app"
 sslmode = "disable"
 end_users = "app"
+[environments.prod.migrations]
+config = "{alembic}"
+[environments.prod.backups]
+folder = "backups"
+binaries = "{binaries}"
 [environments.prod.github]
 url = "{vendors}/github"
 repository = "acme/api"
@@ -112,7 +126,10 @@ class Scene:
             journal=lambda kind, data: record.journal.append(kind, data, durable=True) and None,
             lock=lambda target: file_lock(archive / "ledger/locks", target),
         )
-        outcome = actions.apply(action, plan, context)
+        granted = ""
+        if plan.destructive:
+            granted = str(actions.grant(plan, self.folder / "granted", approver="grace", known_by="configuration"))
+        outcome = actions.apply(action, plan, context, granted)
         assert OutcomeStatus.UNKNOWN == outcome.status, outcome.reason
         return Record.read(record.seal("unknown", "unknown"))
 
@@ -133,14 +150,46 @@ def scene(
     """The lab's database and vendors, and an API server."""
     monkeypatch.setenv("READ_PASSWORD", postgres.passwords["rb_read"])
     monkeypatch.setenv("ACT_PASSWORD", postgres.passwords["rb_act"])
+    monkeypatch.setenv("MIGRATE_PASSWORD", postgres.passwords["rb_migrate"])
     text = CATALOG.format(chart=CHART, kubeconfig=kubeconfig_of_cluster, port=postgres.port, vendors=vendors.url,
-                          token=vendors.secret("github_token"))  # fmt: skip
-    (tmp_path / "runbook.toml").write_text(text)
-    known = catalog.load(tmp_path / "runbook.toml")
+                          token=vendors.secret("github_token"), alembic=migrations.CONFIG,
+                          binaries=binaries())  # fmt: skip
+    yield from opened(tmp_path, text)
+
+
+def opened(folder: Path, text: str) -> Iterator[Scene]:
+    """The scene of a catalogue's text, until its systems are let go."""
+    (folder / "runbook.toml").write_text(text)
+    known = catalog.load(folder / "runbook.toml")
     service, environment = known.service("api"), known.environment("prod")
     systems = Systems(service, environment, Window.last(10), LiveTape())
-    yield Scene(tmp_path, known, _Reader(service, environment, systems))
+    yield Scene(folder, known, _Reader(service, environment, systems))
     systems.close()
+
+
+@pytest.fixture
+def ahead(scene: Scene, postgres: Postgres, kubeconfig_of_cluster: Path) -> Iterator[Scene]:  # noqa: F811 - fixtures
+    """A database of its own at version 4, backed up, under a service that was stopped."""
+    with postgres.connect("postgres", "postgres") as admin:
+        admin.execute("DROP DATABASE IF EXISTS ahead WITH (FORCE)")
+        admin.execute("CREATE DATABASE ahead OWNER app")
+    with postgres.connect("app", "ahead") as connection:
+        migrations.migrate(connection, postgres.url("app", "ahead"), 4)
+        connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO rb_read")
+    postgres.dump(scene.folder / "backups" / "app.dump")
+    helm = Helm(kubeconfig_of_cluster)
+    helm.uninstall()
+    helm.install({"image": {"tag": "v4"}, "replicaCount": 0})
+    text = (scene.folder / "runbook.toml").read_text().replace('database = "app"', 'database = "ahead"')
+    yield from opened(scene.folder, text)
+    helm.uninstall()
+
+
+def version(postgres: Postgres) -> str:  # noqa: F811 - the fixture's value
+    """The newest migration that the database ``ahead`` records."""
+    with postgres.connect("app", "ahead") as connection:
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return str(row[0]) if row else ""
 
 
 @pytest.fixture
@@ -202,3 +251,20 @@ def test_session_is_told_by_its_start(
                 session.execute("SELECT 1")
         else:
             session.execute("SELECT 1")
+
+
+@pytest.mark.parametrize(("effect", "status"), EFFECTS, ids=["had-its-effect", "never-arrived"])
+def test_undone_migration_is_told_by_its_version(
+    ahead: Scene,
+    postgres: Postgres,  # noqa: F811 - the fixture
+    effect: bool,
+    status: OutcomeStatus,
+) -> None:
+    """The record of a run whose COMMIT had no answer is closed by the version that the tool's table names."""
+    plan = actions.migrate_down(ahead.reader, release="v3", because="v5 is a day away")  # type: ignore[arg-type]
+    record = ahead.send(lost(MigrateDown, effect=effect)(ahead.reader), plan)
+    left = version(postgres)
+    assert ("3" if effect else "4") == left
+    if not effect:
+        assert OutcomeStatus.UNKNOWN == ahead.closed(record, wait=600.0)
+    assert (status, left) == (ahead.closed(record), version(postgres))

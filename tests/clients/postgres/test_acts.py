@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -9,10 +10,11 @@ import pytest
 from psycopg import sql
 
 from runbook_lib.clients._postgres_sql import TERMINATE
+from runbook_lib.clients.postgres import PostgresClient
 from runbook_lib.errors import ActionRejectedError, OutcomeUnknownError
 from runbook_lib.model import Evidence
 
-from .conftest import Busy, row_of, table, until
+from .conftest import Busy, row_of, settings, table, until
 
 
 def test_terminate_ends_the_session(client, app):
@@ -131,6 +133,56 @@ def test_rights_of_the_acting_role(client):
     result = client().act_permissions()
     assert isinstance(result, Evidence)
     assert {"role": "rb_act", "pg_monitor": True, "pg_signal_backend": True} == result.document
+
+
+@pytest.fixture
+def migrating(make, postgres, monkeypatch) -> Callable[..., Any]:
+    """Rights of the migrating role, as the client reads them; keyword arguments replace settings."""
+    monkeypatch.setenv("MIGRATE_PASSWORD", postgres.passwords["rb_migrate"])
+
+    def read(**more: Any) -> Any:
+        roles = {"migrate_user": "rb_migrate", "migrate_role": "app"}
+        made = make(PostgresClient, settings(postgres, **{**roles, **more}),
+                    secrets={"migrate_password": "env:MIGRATE_PASSWORD"})  # fmt: skip
+        return made.migrate_permissions().document
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("broken", "mended", "more", "lacking"),
+    [
+        pytest.param("", "", {}, {}, id="none"),
+        pytest.param(
+            "REVOKE app FROM rb_migrate", "GRANT app TO rb_migrate", {}, {"may_become_owner": False}, id="member",
+        ),
+        pytest.param("", "", {"migrate_role": "nobody"}, {"exists": False, "may_become_owner": False}, id="no-owner"),
+        pytest.param(
+            "ALTER TABLE orders OWNER TO postgres", "ALTER TABLE orders OWNER TO app", {},
+            {"not_owned": ["public.orders"]}, id="another-owner",
+        ),
+        pytest.param(
+            "ALTER SCHEMA public OWNER TO postgres; REVOKE CREATE ON SCHEMA public FROM app, public",
+            "ALTER SCHEMA public OWNER TO pg_database_owner", {}, {"no_create": ["public"]}, id="no-new-table",
+        ),
+        pytest.param("", "", {"migrate_role": ""}, {"may_become_owner": True}, id="itself"),
+    ],
+)  # fmt: skip
+def test_rights_of_the_migrating_role(
+    migrating, postgres, broken: str, mended: str, more: dict[str, str], lacking: dict[str, Any]
+) -> None:
+    """What the role or the owner lacks to undo a migration, or to make it again, is told by name."""
+    good = {"role": "rb_migrate", "owner": "app", "exists": True, "may_become_owner": True}
+    with postgres.connect() as admin:
+        try:
+            admin.execute(broken or "SELECT 1")
+            found = migrating(**more)
+        finally:
+            admin.execute(mended or "SELECT 1")
+    if more:
+        assert lacking == {name: found[name] for name in lacking}
+    else:
+        assert {**good, "not_owned": [], "no_create": [], **lacking} == found
 
 
 def test_end_users_must_be_named(client):
