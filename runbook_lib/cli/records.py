@@ -134,6 +134,7 @@ def verify(
 ) -> None:
     """Derive every digest of a record again, offline; exit 7 names each file and event that does not fit."""
     from runbook_lib.record.anchors import check as against_anchors
+    from runbook_lib.record.anchors import check_record as against_anchor_of
     from runbook_lib.record.signature import signature_check
     from runbook_lib.record.verify import verify as check
     from runbook_lib.record.verify import verify_archive
@@ -147,6 +148,9 @@ def verify(
             checked = check(folder, check_signature=trusted)
         problems, signer = list(checked.problems), f", signed by {checked.signer}" if checked.signer else ""
         told = [f"{checked.run_id}: {checked.events} events, {checked.status}{signer}"]
+        if found is not None and (place := found.find(run)).is_relative_to(found.root) and checked.status != "running":
+            unlike, proven = against_anchor_of(place, found.root, known)
+            problems, told = [*problems, *unlike], [*told, *proven]
     elif found is not None:
         with found.as_stored() as folder:
             whole = verify_archive(folder, check_signature=trusted)

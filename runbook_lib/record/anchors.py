@@ -16,12 +16,13 @@ from typing import Any
 
 from runbook_lib.catalog import Catalog
 from runbook_lib.errors import CatalogError, RecordError, RunbookError, SourceError
-from runbook_lib.model.canonical import canonical
+from runbook_lib.model.canonical import canonical, digest_bytes
 from runbook_lib.model.times import rfc3339, utc_now
 from runbook_lib.record._disk import DISK
-from runbook_lib.record.chain import CHAIN, REMOTE, Link, links_of, read_chain
+from runbook_lib.record.chain import CHAIN, REMOTE, Link, links_of
 from runbook_lib.record.record import Record
-from runbook_lib.record.verify import Problem
+from runbook_lib.record.seal import SEAL
+from runbook_lib.record.verify import Problem, chain_problems
 
 #: Folder of the archive: what was anchored where, and the authorities' answers.
 FOLDER = "anchors"
@@ -74,19 +75,59 @@ def check(archive: Path, chain: Path, known: Catalog | None) -> tuple[list[Probl
     Returns:
         What does not fit, and what each anchor proves, in words.
     """
+    return _check(archive, (chain / CHAIN).read_bytes() if (chain / CHAIN).is_file() else b"", known, None)
+
+
+def _check(archive: Path, content: bytes, known: Catalog | None, line: int | None) -> tuple[list[Problem], list[str]]:
+    """See ``check``; with a ``line`` only what says something about this line of the chain."""
     problems, proven = list[Problem](), list[str]()
-    links = read_chain(chain)
+    links = links_of(content, str(archive / CHAIN))
     hashes = {link.number: link.hash for link in links}
     for entry in _entries(archive):
-        if not entry["error"] and hashes.get(entry["number"]) != entry["hash"]:
+        # An anchor holds every line up to its own, and says nothing about later ones.
+        if not entry["error"] and entry["number"] >= (line or 0) and hashes.get(entry["number"]) != entry["hash"]:
             problems.append(
                 Problem(CHAIN, entry["number"], f"is not what was anchored on {entry['at']} in {entry['where']}")
             )
     if known is not None and "git" in known.anchors:
-        problems += _against_git(known, chain, proven)
+        problems += _against_git(known, content, proven, line)
     if known is not None and "rfc3161_ca" in known.anchors:
-        problems += _against_stamps(known, archive, links, proven)
+        problems += _against_stamps(known, archive, links[line or 0 :], proven)
     return problems, proven
+
+
+def check_record(record: Path, archive: Path, known: Catalog | None) -> tuple[list[Problem], list[str]]:
+    """Hold one sealed record against its archive: its line of the chain, and the anchors that cover this line.
+
+    Args:
+        record: the record's folder.
+        archive: the archive; the chain of one in a bucket is read from there.
+        known: the catalogue.
+
+    Returns:
+        What does not fit, and what holds the record in its place, in words.
+
+    Raises:
+        SourceError: the bucket cannot be read.
+    """
+    content = _chain(archive)
+    links = links_of(content, str(archive / CHAIN))
+    own = max((n for n, one in enumerate(links) if (one.run_id, one.kind) == (record.name, "sealed")), default=None)
+    if own is None:
+        return [Problem(CHAIN, None, f"has no line of {record.name}")], []
+    found, proven = _check(archive, content, known, own)
+    problems = list[Problem]()
+    if (record / SEAL).is_file() and digest_bytes((record / SEAL).read_bytes()) != links[own].seal:
+        problems.append(Problem(SEAL, None, f"is not the seal that line {own} of the archive's chain names"))
+    hashes = {link.number: link.hash for link in links}
+    fitting = [one for one in _entries(archive) if not one["error"] and hashes.get(one["number"]) == one["hash"]]
+    cover = min((one for one in fitting if one["number"] >= own), key=lambda one: one["number"], default=None)
+    # The first anchor that fits holds the lines up to its own; a later one that does not tells of later lines.
+    last = cover["number"] if cover else len(links)
+    problems += [one for one in found if (one.event or 0) <= last]
+    problems += [one for one in chain_problems(links) if own <= (one.event or 0) <= last]
+    told = f"anchored with line {last} in {cover['where']} on {cover['at']}" if cover else "no anchor covers it"
+    return problems, [f"line {own} of the chain", told, *proven]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,18 +218,20 @@ def _thread(record: Path) -> tuple[str, str]:
     return "", ""
 
 
-def _against_git(known: Catalog, chain: Path, proven: list[str]) -> Iterator[Problem]:
+def _against_git(known: Catalog, content: bytes, proven: list[str], line: int | None) -> Iterator[Problem]:
     from runbook_lib.clients.git import Branch
 
     repository = _path(known, "git")
     anchored = Branch(repository, BRANCH).read(CHAIN)
-    content = (chain / CHAIN).read_bytes() if (chain / CHAIN).is_file() else b""
     lines = len(anchored.splitlines())
     if content.startswith(anchored):
         proven.append(f"{lines} lines of the chain are as anchored in {repository}")
         return
     pairs = zip(anchored.splitlines(), [*content.splitlines(), *[b""] * lines], strict=False)
     first = next((number for number, (old, new) in enumerate(pairs) if old != new), lines)
+    if line is not None and line < first:
+        proven.append(f"{first} lines of the chain are as anchored in {repository}")
+        return
     yield Problem(CHAIN, first, f"is not as anchored in {repository}: it was changed or removed since")
 
 
@@ -200,6 +243,8 @@ def _against_stamps(known: Catalog, archive: Path, links: tuple[Link, ...], prov
     for path in sorted((archive / FOLDER).glob("*.tsr")):
         link = by_token.get(path.name)
         if link is None:
+            if links and int(path.name.partition("-")[0]) < links[0].number:
+                continue
             yield Problem(f"{FOLDER}/{path.name}", None, "is a time stamp of a line that is not in the chain")
             continue
         try:

@@ -36,7 +36,7 @@ class Problem:
 
     Args:
         file: name of the file in the record, or of the record in the archive.
-        event: number of the event at fault; None when it is about the whole file.
+        event: number of the event at fault, or of the line of an archive's chain; None for the whole file.
         reason: one sentence.
     """
 
@@ -45,7 +45,8 @@ class Problem:
     reason: str
 
     def __str__(self) -> str:
-        place = self.file if self.event is None else f"{self.file}, event {self.event}"
+        word = "line" if self.file == CHAIN else "event"
+        place = self.file if self.event is None else f"{self.file}, {word} {self.event}"
         return f"{place}: {self.reason}"
 
 
@@ -274,13 +275,18 @@ def _archive_problems(root: Path, places: dict[str, Path]) -> Iterator[Problem]:
     except RecordError as error:
         yield Problem(CHAIN, None, str(error))
         return
+    yield from chain_problems(links)
+    yield from _missing(links, places)
+
+
+def chain_problems(links: tuple[Link, ...]) -> Iterator[Problem]:
+    """Lines of an archive's chain that do not give their own hash, or do not follow the line before."""
     head = NO_EVENT
     for number, link in enumerate(links):
         entry = {name: getattr(link, name) for name in Link.__slots__ if name != "hash"}
         if (link.number, link.prev, link.hash) != (number, head, digest(entry)):
             yield Problem(CHAIN, number, "does not follow the line before: lines were changed, removed or moved")
         head = link.hash
-    yield from _missing(links, places)
 
 
 def _missing(links: tuple[Link, ...], places: dict[str, Path]) -> Iterator[Problem]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from runbook_lib import catalog
-from runbook_lib.record.anchors import BRANCH, FOLDER, LOG, anchor, check
+from runbook_lib.record.anchors import BRANCH, FOLDER, LOG, anchor, check, check_record
 from runbook_lib.record.chain import CHAIN, read_chain
 from runbook_lib.record.folder import RecordFolder
 from runbook_lib.record.verify import verify_archive
@@ -124,6 +124,38 @@ def test_git_gets_the_chain_and_the_work_stays(start: Start, archive: Path, chec
     assert ([], True) == (problems, proven[0].startswith("2 lines of the chain are as anchored in"))
 
 
+def test_one_record_is_held_by_the_anchors_that_cover_it(
+    start: Start, archive: Path, checkout: Path, tmp_path: Path
+) -> None:
+    """Of one record its own line counts, and every anchor from there on; what was changed after it does not."""
+    catalogue = known(tmp_path, 'git = "checkout"')
+    first, second, last = (sealed(start, catalogue) for _ in range(3))
+    problems, proven = check_record(second, archive, catalogue)
+    assert [] == problems
+    assert ("line 1 of the chain", True) == (proven[0], proven[1].startswith("anchored with line 1 in checkout on "))
+    unanchored = start("tiny").seal("succeeded", "healthy")
+    assert ([], ["line 3 of the chain", "no anchor covers it"]) == check_record(unanchored, archive, None)
+    lines = (archive / CHAIN).read_bytes().splitlines(keepends=True)
+    (archive / CHAIN).write_bytes(b"".join([*lines[:2], lines[2].replace(b'"number":2', b'"number":9')]))
+    told = {one: [str(each) for each in check_record(one, archive, catalogue)[0]] for one in (first, second, last)}
+    assert ([], []) == (told[first], told[second])
+    assert any("line 2" in one for one in told[last])
+
+
+def test_record_that_was_sealed_anew_is_seen(start: Start, archive: Path, checkout: Path, tmp_path: Path) -> None:
+    """A record whose every file was made again, with the chain's lines, is not what the repository has."""
+    catalogue = known(tmp_path, 'git = "checkout"')
+    old = sealed(start, catalogue)
+    shutil.rmtree(old)
+    (archive / CHAIN).unlink()
+    again = start("tiny").seal("failed", "failing")
+    again.rename(old)
+    text = (archive / CHAIN).read_text().replace(again.name, old.name)
+    (archive / CHAIN).write_text(text)
+    told = [str(one) for one in check_record(old, archive, catalogue)[0]]
+    assert any("is not as anchored in" in one for one in told), told
+
+
 def test_an_archive_that_was_written_anew_is_seen(start: Start, archive: Path, checkout: Path, tmp_path: Path) -> None:
     """Who owns the disk can take the newest record, its line and the log away; the repository still knows."""
     catalogue = known(tmp_path, 'git = "checkout"')
@@ -131,11 +163,11 @@ def test_an_archive_that_was_written_anew_is_seen(start: Start, archive: Path, c
     newest = sealed(start, catalogue)
     shutil.rmtree(newest)
     (archive / CHAIN).write_bytes(b"".join((archive / CHAIN).read_bytes().splitlines(keepends=True)[:1]))
-    assert [f"{CHAIN}, event 1: is not what was anchored"] == [one.partition(" on ")[0] for one in said(archive, None)]
+    assert [f"{CHAIN}, line 1: is not what was anchored"] == [one.partition(" on ")[0] for one in said(archive, None)]
     shutil.rmtree(archive / FOLDER)
     assert [] == [one for checked in verify_archive(archive) for one in checked.problems]
     told = said(archive, catalogue)
-    assert [f"{CHAIN}, event 1: is not as anchored in {checkout}: it was changed or removed since"] == told
+    assert [f"{CHAIN}, line 1: is not as anchored in {checkout}: it was changed or removed since"] == told
     # Nor does the next seal cover it up.
     sealed(start, catalogue)
     assert "is no beginning of this one" in json.loads((archive / FOLDER / LOG).read_bytes().splitlines()[-1])["error"]
