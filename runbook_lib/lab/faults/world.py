@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: What the sessions of a fault call themselves, as a batch job of the same team would.
 APPLICATION = "report-worker"
 ROLLOUT_SECONDS = 60.0
-HOLD_SECONDS = 15.0
+HOLD_SECONDS = 60.0
 
 
 class World:
