@@ -172,4 +172,8 @@ def _volatile(key: str, item: Any, namespace: str) -> Any:
         return f"<{key}>"
     if key == "nodePort" and item:
         return "<node-port>"
-    return normalised(item, namespace)
+    found = normalised(item, namespace)
+    if key == "managedFields" and isinstance(found, list):
+        # Sorted by operation and then by the second of the request: two requests may fall into one second or into two.
+        return sorted(found, key=lambda one: [one.get(name, "") for name in ("operation", "manager", "subresource")])
+    return found

@@ -34,10 +34,14 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     server.stop()
 
 
+#: Answers are recorded without their namespace.
+NO_NAMESPACE = "\0"
+
+
 def recorded(name: str) -> Any:
     """Answers of the real server to one case, as they were recorded."""
     group, _, case = name.partition("/")
-    return json.loads((ANSWERS / f"{group}.json").read_text())[case]
+    return conversation.normalised(json.loads((ANSWERS / f"{group}.json").read_text())[case], NO_NAMESPACE)
 
 
 def alike(expected: list[Any], got: list[Any]) -> int:
