@@ -14,13 +14,15 @@ from collections.abc import Mapping
 
 from benchmarks.table import ROOT, Row
 
-#: Name of a line to the module whose ``main`` measures it.
+#: Name of a line to the module and the function that measures it; ``main`` when only the module is named.
 LINES: Mapping[str, str] = {
     "start": "startup",
+    "warm": "warm",
     "fleet": "fleet",
     "matrix": "matrix",
     "quantiles": "quantiles",
     "sizes": "sizes",
+    "record": "records:rows",
     "growth": "growth",
     "archive": "archive",
     "webhook": "webhook",
@@ -36,7 +38,8 @@ def main() -> None:
     asked = parser.parse_args()
     print(_line("what", "ours", "peer", "ratio", "goal", "reached"))
     for name in asked.names or LINES:
-        rows = importlib.import_module(f"benchmarks.{LINES[name]}").main()
+        module, _, function = LINES[name].partition(":")
+        rows = getattr(importlib.import_module(f"benchmarks.{module}"), function or "main")()
         for row in rows:
             goal = f"{row.goal:g}" if row.goal else "-"
             print(_line(row.what, row.ours, row.peer, f"{row.ratio:.2f}", goal, row.met), row.note, flush=True)
