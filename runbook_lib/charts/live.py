@@ -23,6 +23,8 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 476, 24, 114
 #: Points of all lines together: more would make an update larger than 3 KB.
 _POINTS = 72
 _LINES = 4
+#: Letters of the headline that fit into the width.
+_LETTERS = 74
 # The colour of limits, darkened until small letters of it can be read on white.
 _BAD = "#A33C00"
 
@@ -61,7 +63,9 @@ def live_svg(evidence: Evidence | Gap, now: datetime, objective: Objective | Non
     start = end - SHOWN_SECONDS
     drawn = [] if isinstance(evidence, Gap) else _drawn(evidence, start, end)
     colour = _BAD if isinstance(evidence, Evidence) and _beyond(evidence, objective) else INK
-    body = [label(6, 15, sentence[:74], size=11, fill=colour)]
+    # The time of the reading goes first where room is short: the right edge tells it, too.
+    headline = sentence if len(sentence) <= _LETTERS else sentence.partition(" (read ")[0][:_LETTERS]
+    body = [label(6, 15, headline, size=11, fill=colour)]
     if isinstance(evidence, Gap) or not drawn:
         body.append(label((_LEFT + _RIGHT) / 2, 70, "no data", size=14, fill=FAINT, anchor="middle"))
     else:

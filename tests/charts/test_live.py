@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runbook_lib.charts.live import live_sentence
+from runbook_lib.charts.live import live_sentence, live_svg
 from runbook_lib.model import Evidence, Series, Window
 from runbook_lib.model.times import parse_rfc3339
 
@@ -31,3 +31,10 @@ def replicas(*lines: tuple[str, float, float]) -> Evidence:
 def test_sentence_names_each_of_a_few_lines(lines: list[tuple[str, float, float]], expected: str) -> None:
     """A few lines are told one by one, with what each is at now; a line that ended is not told as if it went on."""
     assert f"Replicas: {expected} (read 12:00:00 UTC)" == live_sentence(replicas(*lines))
+
+
+def test_headline_is_never_cut_within_the_time() -> None:
+    """A sentence that is too long for the picture leaves the time of the reading to the right edge."""
+    shown = live_svg(replicas(("available in every zone", 1, 0), ("wanted by the deployment", 3, 0)), NOW)
+    assert "wanted by the deployment 3</text>" in shown
+    assert "(read" not in shown
