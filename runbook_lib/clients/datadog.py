@@ -6,8 +6,8 @@ from string import Template
 from typing import Any
 
 from runbook_lib.clients._http import Http, Reply
-from runbook_lib.clients._source import SourceClient
 from runbook_lib.clients._tape import Answer, Question
+from runbook_lib.clients._vendor import VendorClient
 from runbook_lib.errors import SourceAnswerError, SourceDeniedError, SourceEmptyError, SourceError
 from runbook_lib.model import Evidence, Gap, Series, Table, Window
 from runbook_lib.model.evidence import Scalar
@@ -20,7 +20,7 @@ _PAGE = 100
 _MESSAGE_CHARACTERS = 500
 
 
-class DatadogClient(SourceClient):
+class DatadogClient(VendorClient):
     """Questions to Datadog. Settings of the endpoint: ``url``, ``api_key``, ``application_key``, ``scope`` (tags of
     the service's data)."""
 
@@ -61,10 +61,6 @@ class DatadogClient(SourceClient):
         service = str(self.workload.get("selector", {}).get("service", ""))
         return query.text.format(service=service, filter=wanted).strip()
 
-    @property
-    def _http(self) -> Http:
-        return self._shared(self._open)
-
     def _open(self) -> Http:
         keys: dict[str, str | Secret] = {}
         for header, name in (("DD-API-KEY", "api_key"), ("DD-APPLICATION-KEY", "application_key")):
@@ -72,13 +68,7 @@ class DatadogClient(SourceClient):
             if key is None:
                 raise SourceDeniedError(f"datadog.{name} is not set in the catalogue", source=self.source)
             keys[header] = key
-        return Http(
-            self.source,
-            self._setting("url"),
-            headers=keys,
-            connect_seconds=self.connect_seconds,
-            total_seconds=self.total_seconds,
-        )
+        return self._http_to(self._setting("url"), keys)
 
     def _fetch_metric(self, question: Question) -> Answer:
         window = question.window or self.window

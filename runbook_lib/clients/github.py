@@ -6,8 +6,8 @@ from typing import Any
 from urllib.parse import quote
 
 from runbook_lib.clients._http import Http, Reply, bearer
-from runbook_lib.clients._source import SourceClient
 from runbook_lib.clients._tape import Answer, Question
+from runbook_lib.clients._vendor import VendorClient
 from runbook_lib.errors import SourceAnswerError, SourceEmptyError, SourceError
 from runbook_lib.model import Evidence, Gap, Table
 from runbook_lib.model.evidence import Scalar
@@ -21,7 +21,7 @@ _RUNS = 100
 _FILES = 300
 
 
-class GitHubClient(SourceClient):
+class GitHubClient(VendorClient):
     """Questions to GitHub. Settings of the endpoint: ``repository`` (owner/name), ``token``, ``url``."""
 
     source = "github"
@@ -54,19 +54,9 @@ class GitHubClient(SourceClient):
         """
         return self._ask("reviewers", self._fetch_reviewers, parameters={"run": run})
 
-    @property
-    def _http(self) -> Http:
-        return self._shared(self._open)
-
     def _open(self) -> Http:
         headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
-        return Http(
-            self.source,
-            self._setting("url", _URL),
-            headers={**bearer(self._secret("token")), **headers},
-            connect_seconds=self.connect_seconds,
-            total_seconds=self.total_seconds,
-        )
+        return self._http_to(self._setting("url", _URL), {**bearer(self._secret("token")), **headers})
 
     def _path(self, *parts: str) -> str:
         repository = self._setting("repository")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from runbook_lib.clients._http import Http, bearer
-from runbook_lib.clients._source import SourceClient
 from runbook_lib.clients._tape import Answer, Question
+from runbook_lib.clients._vendor import VendorClient
 from runbook_lib.errors import SourceAnswerError
 from runbook_lib.model import Evidence, Gap, Table
 from runbook_lib.model.times import parse_rfc3339
@@ -14,7 +14,7 @@ from runbook_lib.model.times import parse_rfc3339
 ANNOTATION_COLUMNS = ("at", "ends_at", "text", "tags", "author")
 
 
-class GrafanaClient(SourceClient):
+class GrafanaClient(VendorClient):
     """Questions to Grafana. Settings of the endpoint: ``url``, ``token``, ``dashboard`` (uid)."""
 
     source = "grafana"
@@ -31,18 +31,8 @@ class GrafanaClient(SourceClient):
         """Document ``{version, database}``."""
         return self._ask("server", self._fetch_server)
 
-    @property
-    def _http(self) -> Http:
-        return self._shared(self._open)
-
     def _open(self) -> Http:
-        return Http(
-            self.source,
-            self._setting("url"),
-            headers=bearer(self._secret("token")),
-            connect_seconds=self.connect_seconds,
-            total_seconds=self.total_seconds,
-        )
+        return self._http_to(self._setting("url"), bearer(self._secret("token")))
 
     @property
     def _uid(self) -> str:

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from runbook_lib.clients._http import Http, Reply
-from runbook_lib.clients._source import SourceClient
+from runbook_lib.clients._http import Http
 from runbook_lib.clients._tape import Answer, Question
-from runbook_lib.errors import ActionRejectedError, OutcomeUnknownError, SourceDeniedError, SourceError
+from runbook_lib.clients._vendor import VendorClient
+from runbook_lib.errors import ActionRejectedError, SourceDeniedError
 from runbook_lib.model import Evidence, Gap, Table
 from runbook_lib.model.times import parse_rfc3339
 from runbook_lib.secrets import Secret
@@ -21,7 +21,7 @@ _VERSION = "application/vnd.pagerduty+json;version=2"
 _SUMMARY_CHARACTERS = 1024
 
 
-class PagerDutyClient(SourceClient):
+class PagerDutyClient(VendorClient):
     """Settings of the endpoint: ``routing_key`` (events), ``token`` (incidents, notes, on call), ``url`` (REST API;
     events go to the same address with ``events.`` in the place of ``api.``)."""
 
@@ -98,8 +98,8 @@ class PagerDutyClient(SourceClient):
             raise ActionRejectedError(f"{incident_id!r} is no id of an incident; nothing was sent")
         with self._writing():
             path, what = f"/incidents/{incident_id}/notes", f"the note on {incident_id}"
-            reply = self._rest.send("POST", path, {"note": {"content": content}}, headers={"From": sender}, what=what)
-            return {"id": str(_read(reply, what)["note"]["id"])}
+            reply = self._http.send("POST", path, {"note": {"content": content}}, headers={"From": sender}, what=what)
+            return {"id": str(self._answer_to(reply, what, needs="note")["note"]["id"])}
 
     def _event(self, action: str, dedup_key: str, more: Mapping[str, Any]) -> dict[str, str]:
         with self._writing():
@@ -107,25 +107,9 @@ class PagerDutyClient(SourceClient):
             if key is None:
                 raise ActionRejectedError("pagerduty.routing_key is not set in the catalogue; nothing was sent")
             body = {"routing_key": key.reveal(), "event_action": action, "dedup_key": dedup_key, **more}
-            http = self._http_to(re.sub(r"(?<=://)api\.", "events.", self._setting("url", _URL)), {})
-            try:
-                reply = http.send("POST", "/v2/enqueue", body, what=f"event {action}")
-            finally:
-                http.close()
-            return {"dedup_key": str(_read(reply, f"event {action}")["dedup_key"])}
-
-    def _http_to(self, url: str, headers: Mapping[str, str | Secret]) -> Http:
-        return Http(
-            self.source,
-            url,
-            headers=headers,
-            connect_seconds=self.connect_seconds,
-            total_seconds=self.total_seconds,
-        )
-
-    @property
-    def _rest(self) -> Http:
-        return self._shared(self._open)
+            url, what = re.sub(r"(?<=://)api\.", "events.", self._setting("url", _URL)), f"event {action}"
+            reply = self._post_once(url, "/v2/enqueue", body, what=what)
+            return {"dedup_key": str(self._answer_to(reply, what, needs="dedup_key")["dedup_key"])}
 
     def _open(self) -> Http:
         token = self._secret("token")
@@ -136,7 +120,7 @@ class PagerDutyClient(SourceClient):
 
     def _fetch_incident(self, question: Question) -> Answer:
         asked: dict[str, str | int | float] = {"incident_key": str(question.parameters["dedup_key"]), "limit": 100}
-        found = sorted(self._rest.get("/incidents", asked).json()["incidents"], key=lambda one: one["created_at"])
+        found = sorted(self._http.get("/incidents", asked).json()["incidents"], key=lambda one: one["created_at"])
         if not found:
             return Answer({"found": False})
         newest = found[-1]
@@ -161,14 +145,6 @@ class PagerDutyClient(SourceClient):
                 str(one["user"].get("summary", "")),
                 parse_rfc3339(one["end"]).timestamp() if one.get("end") else None,
             )
-            for one in self._rest.get("/oncalls", {"limit": 100}).json()["oncalls"]
+            for one in self._http.get("/oncalls", {"limit": 100}).json()["oncalls"]
         ]
         return Answer(Table(("policy", "level", "user", "until"), tuple(sorted(rows, key=lambda row: row[:3]))))
-
-
-def _read(reply: Reply, what: str) -> Any:
-    """The body of an accepted write; one that cannot be read leaves the outcome open."""
-    try:
-        return reply.json()
-    except SourceError as error:
-        raise OutcomeUnknownError(f"PagerDuty's answer to {what} cannot be read") from error

@@ -6,8 +6,8 @@ from typing import Any
 from urllib.parse import quote
 
 from runbook_lib.clients._http import Http, Reply, bearer
-from runbook_lib.clients._source import SourceClient
 from runbook_lib.clients._tape import Answer, Question
+from runbook_lib.clients._vendor import VendorClient
 from runbook_lib.errors import SourceAnswerError, SourceEmptyError, SourceError
 from runbook_lib.model import Evidence, Gap, Table
 from runbook_lib.model.times import parse_rfc3339
@@ -16,7 +16,7 @@ _URL = "https://hub.docker.com"
 _TAGS = 100
 
 
-class RegistryClient(SourceClient):
+class RegistryClient(VendorClient):
     """Questions to the registry. Settings of the endpoint: ``repository`` (owner/name), ``token``, ``url``."""
 
     source = "registry"
@@ -29,18 +29,8 @@ class RegistryClient(SourceClient):
         """Table ``tag, digest, updated_at, size_bytes`` of the newest hundred tags; times in epoch seconds."""
         return self._ask("tags", self._fetch_tags)
 
-    @property
-    def _http(self) -> Http:
-        return self._shared(self._open)
-
     def _open(self) -> Http:
-        return Http(
-            self.source,
-            self._setting("url", _URL),
-            headers=bearer(self._secret("token")),
-            connect_seconds=self.connect_seconds,
-            total_seconds=self.total_seconds,
-        )
+        return self._http_to(self._setting("url", _URL), bearer(self._secret("token")))
 
     @property
     def _path(self) -> str:

@@ -7,14 +7,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from runbook_lib.clients._http import Http, bearer
-from runbook_lib.clients._source import SourceClient
 from runbook_lib.clients._tape import Answer, Question
+from runbook_lib.clients._vendor import VendorClient
 from runbook_lib.errors import (
     ActionRejectedError,
-    OutcomeUnknownError,
     SourceAnswerError,
     SourceDeniedError,
-    SourceError,
 )
 from runbook_lib.model import Evidence, Gap
 from runbook_lib.secrets import Secret
@@ -35,7 +33,7 @@ _DENIED = frozenset(
 _EVENT = "runbook_message"
 
 
-class SlackClient(SourceClient):
+class SlackClient(VendorClient):
     """Messages to Slack. Settings of the endpoint: ``webhook`` (a secret), or ``token`` and ``channel``; ``url``."""
 
     source = "slack"
@@ -111,24 +109,8 @@ class SlackClient(SourceClient):
             # The whole address is the credential, and so is its path alone.
             address = urlsplit(webhook.reveal())
             self._redactor.learn(Secret(address.path))
-            http = self._http_to(f"{address.scheme}://{address.netloc}")
-            try:
-                http.send("POST", address.path, body, what="the incoming webhook")
-            finally:
-                http.close()
-
-    def _http_to(self, url: str, headers: Mapping[str, str | Secret] | None = None) -> Http:
-        return Http(
-            self.source,
-            url,
-            headers=headers,
-            connect_seconds=self.connect_seconds,
-            total_seconds=self.total_seconds,
-        )
-
-    @property
-    def _http(self) -> Http:
-        return self._shared(self._open)
+            url = f"{address.scheme}://{address.netloc}"
+            self._post_once(url, address.path, body, what="the incoming webhook")
 
     def _open(self) -> Http:
         token = self._secret("token")
@@ -146,15 +128,10 @@ class SlackClient(SourceClient):
     def _write(self, method: str, body: Mapping[str, Any]) -> dict[str, Any]:
         with self._writing():
             reply = self._http.send("POST", f"/api/{method}", body, what=method)
-            try:
-                answer = reply.json()
-                accepted = answer["ok"]
-            except (SourceError, KeyError, TypeError) as error:
-                raise OutcomeUnknownError(f"Slack's answer to {method} cannot be read") from error
-            if not accepted:
+            answer = self._answer_to(reply, method, needs="ok")
+            if not answer["ok"]:
                 raise ActionRejectedError(f"Slack refused {method}: {answer.get('error', 'without a word')}")
-            found: dict[str, Any] = answer
-            return found
+            return answer
 
     def _read(self, method: str, body: Mapping[str, Any]) -> dict[str, Any]:
         answer: dict[str, Any] = self._http.search(f"/api/{method}", body).json()

@@ -85,9 +85,7 @@ def test_events_go_to_their_own_host(make, monkeypatch, url, events):
     asked: list[str] = []
     client = make(PagerDutyClient, {"url": url}, secrets={"routing_key": "env:PD_KEY"})
     original = client._http_to
-    monkeypatch.setattr(
-        client, "_http_to", lambda address, headers: asked.append(address) or original(address, headers)
-    )
+    monkeypatch.setattr(client, "_http_to", lambda address: asked.append(address) or original(address))
     with pytest.raises(ActionRejectedError):
         client.resolve(dedup_key="k")
     assert [events] == asked
