@@ -81,7 +81,7 @@ def check(archive: Path, chain: Path, known: Catalog | None) -> tuple[list[Probl
 def _check(archive: Path, content: bytes, known: Catalog | None, line: int | None) -> tuple[list[Problem], list[str]]:
     """See ``check``; with a ``line`` only what says something about this line of the chain."""
     problems, proven = list[Problem](), list[str]()
-    links = links_of(content, str(archive / CHAIN))
+    links = tuple(links_of(content, str(archive / CHAIN)))
     hashes = {link.number: link.hash for link in links}
     for entry in _entries(archive):
         # An anchor holds every line up to its own, and says nothing about later ones.
@@ -111,7 +111,7 @@ def check_record(record: Path, archive: Path, known: Catalog | None) -> tuple[li
         SourceError: the bucket cannot be read.
     """
     content = _chain(archive)
-    links = links_of(content, str(archive / CHAIN))
+    links = tuple(links_of(content, str(archive / CHAIN)))
     own = max((n for n, one in enumerate(links) if (one.run_id, one.kind) == (record.name, "sealed")), default=None)
     if own is None:
         return [Problem(CHAIN, None, f"has no line of {record.name}")], []
