@@ -112,9 +112,11 @@ def _version(status: Evidence | Gap, reading: Mapping[str, Any], version: str) -
     document = status.document
     versions, asked = document["versions"], document["asked"]
     told = ", ".join(f"{one} in {count}" for one, count in sorted(versions.items())) or "no version"
+    silent = asked - sum(versions.values())
+    told += f" of {asked} asked" + (f", {silent} without a version" if silent else "")
     enough = asked >= ANSWERS_PER_POD * reading["deployment"]["replicas"]
     good = versions == {version: asked} and enough
-    return _check(name, good, f"{told} of {asked} answers", required)
+    return _check(name, good, told, required)
 
 
 def _pods(reading: Mapping[str, Any]) -> list[Mapping[str, Any]]:
