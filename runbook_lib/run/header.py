@@ -23,6 +23,12 @@ _MODES = {
     "plain": "without a runner: reads only",
     "replay": "replay: answers come from a record, nothing is asked or changed",
 }
+#: How a verification ended, to what a person does then; what was not needed says nothing.
+_NEXT = {
+    "held": "nothing: the objective holds again",
+    "not_held": "it does not hold yet: runbook run verify_fix reads it again, runbook run escalate hands over",
+    "unknown": "the objective could not be read after the change: runbook run verify_fix reads it again",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +173,8 @@ def links(templates: Mapping[str, str], window: Window) -> dict[str, str]:
 
 def next_step(known: Findings, outcomes: Sequence[Outcome], verification: Verification | None, run_id: str) -> str:
     """What a person does now, after everything that a run knows and did."""
-    if verification is not None and verification.status == "held":
-        return "nothing: the objective holds again"
+    if verification is not None and verification.status in _NEXT:
+        return _NEXT[verification.status]
     waiting = [outcome.plan for outcome in outcomes if outcome.status is OutcomeStatus.WAITING]
     if waiting:
         return f"approve the plan: runbook approve {run_id} --plan {waiting[-1]}"
