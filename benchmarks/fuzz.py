@@ -29,7 +29,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from runbook_lib import catalog
-from runbook_lib.authoring import cells
+from runbook_lib.authoring import compose
 from runbook_lib.authoring.draft import read
 from runbook_lib.errors import UsageError
 from runbook_lib.hooks.alerts import PARSERS, parse
@@ -156,7 +156,7 @@ def page(text: str) -> str:
     draft = read(text)
     assert draft.lost() == ()
     roots = {"Run", "run", "actions", "analysis"}
-    for cell in cells.build(draft, "page"):
+    for cell in compose.build(draft, "page"):
         if cell.tag:
             for node in ast.walk(ast.parse(cell.source)):
                 if isinstance(node, ast.Call):

@@ -92,7 +92,9 @@ def rules(paths: Iterable[Path]) -> tuple[Rule, ...]:
                 for rule in group.get("rules") or ()
                 if "alert" in rule
             ]
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+        except (UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"{path}: holds no rule groups of Prometheus: {type(error).__name__}: {error}") from error
     return tuple(found)
 

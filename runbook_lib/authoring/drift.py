@@ -73,14 +73,15 @@ def _reads(book: Notebook, systems: Systems, environment: Environment) -> Iterat
         answers = list(pool.map(lambda one: _ask(systems, *one), wanted))
     for (attribute, method), answer in zip(wanted, answers, strict=True):
         name = f"{attribute}.{method}"
-        fix = f"rename it in the notebook, or mend environments.{environment.name}"
+        reach, rename = f"mend environments.{environment.name}", "rename it in the notebook, or where it is measured"
         if answer is None:
             yield Check("query", name, CheckStatus.SKIPPED, "needs a value that is only known in a run", needed=False)
         elif isinstance(answer, Gap):
-            status = CheckStatus.FAILED if answer.kind == "empty" else CheckStatus.UNKNOWN
+            gone = answer.kind == "empty"
+            status, fix = (CheckStatus.FAILED, rename) if gone else (CheckStatus.UNKNOWN, reach)
             yield Check("query", name, status, answer.reason, "answers with data", fix)
         elif answer.series and answer.latest.value is None:
-            yield Check("query", name, CheckStatus.UNKNOWN, "no samples now", "answers with data", fix)
+            yield Check("query", name, CheckStatus.UNKNOWN, "no samples now", "answers with data", rename)
         else:
             yield Check("query", name, CheckStatus.PASSED, str(answer), "answers with data")
 

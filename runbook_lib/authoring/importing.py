@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runbook_lib.authoring import cells
+from runbook_lib.authoring import cells, compose
 from runbook_lib.authoring.cells import Cell
 from runbook_lib.authoring.draft import Draft, read
 from runbook_lib.errors import NotebookError, UsageError
@@ -81,13 +81,16 @@ def runbook_name(path: Path) -> str:
     return "_".join(kept)
 
 
-def import_page(page: Path, name: str, existing: Path | None = None) -> Imported:
+def import_page(
+    page: Path, name: str, existing: Path | None = None, *, place: tuple[str, str] = ("api", "lab")
+) -> Imported:
     """Make a notebook of a page, or bring an imported one up to date with it. Nothing of the page is run.
 
     Args:
         page: a markdown file.
         name: of the runbook.
         existing: the notebook that an earlier import made, with its edits; None when there is none.
+        place: service and environment that a run is about when nothing else is said.
 
     Raises:
         UsageError: the page cannot be read, or the notebook was not made by an import.
@@ -97,7 +100,7 @@ def import_page(page: Path, name: str, existing: Path | None = None) -> Imported
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{page}: cannot be read as text: {error}") from error
     draft = read(text, where=str(page))
-    made = cells.build(draft, name)
+    made = compose.build(draft, name, place)
     merge, rows = Merge(), [cell.to_json() for cell in made]
     metadata: dict[str, Any] = {"actions": draft.kinds, "scenarios": ["none"]}
     if existing is not None:

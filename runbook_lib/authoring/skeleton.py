@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runbook_lib.authoring.cells import Cell, notebook
+from runbook_lib.authoring.writing import literal
 
 #: What a new runbook may plan: kind of action to the expression of its plan; empty for none.
 PLANS = {
@@ -15,18 +16,19 @@ PLANS = {
 _KINDS = {"": [], "propose": ["scale", "end_backend"], "scale": ["scale"]}
 
 
-def skeleton(name: str, plan: str = "") -> dict[str, Any]:
+def skeleton(name: str, plan: str = "", *, place: tuple[str, str] = ("api", "lab")) -> dict[str, Any]:
     """A notebook that keeps every rule and runs as it is.
 
     Args:
         name: of the runbook, such as ``queue_backlog``.
         plan: key of ``PLANS``.
+        place: service and environment that a run is about when nothing else is said.
     """
     title = name.replace("_", " ").capitalize()
-    return notebook(_cells(name, title, PLANS[plan]), {"actions": _KINDS[plan], "scenarios": ["none"]})
+    return notebook(_cells(name, title, PLANS[plan], place), {"actions": _KINDS[plan], "scenarios": ["none"]})
 
 
-def _cells(name: str, title: str, plan: str) -> list[Cell]:
+def _cells(name: str, title: str, plan: str, place: tuple[str, str]) -> list[Cell]:
     changes = "Nothing by itself. It proposes one plan and applies it only with an approval of exactly that plan."
     told = "\n\n".join(
         (
@@ -41,8 +43,8 @@ def _cells(name: str, title: str, plan: str) -> list[Cell]:
     imports = "Run, actions, analysis, charts" if plan else "Run, analysis, charts"
     start = f'run = Run.start("{name}", service=service, environment=environment, minutes=window_minutes)'
     parameters = [
-        'service: str = "api"  # service under investigation',
-        'environment: str = "lab"  # where it runs',
+        f"service: str = {literal(place[0])}  # service under investigation",
+        f"environment: str = {literal(place[1])}  # where it runs",
         "window_minutes: int = 60  # minutes of history to read",
     ]
     if plan:

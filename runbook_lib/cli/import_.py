@@ -40,6 +40,7 @@ def import_(
     """Turn a markdown runbook into a notebook. Nothing in it is run; what was edited by hand stays."""
     from runbook_lib.authoring import cells
     from runbook_lib.authoring.importing import import_page, runbook_name
+    from runbook_lib.cli.where import usual_place
     from runbook_lib.errors import UsageError
 
     name = output.stem if output else runbook_name(page)
@@ -48,7 +49,7 @@ def import_(
         raise UsageError(f"{target}: the notebook must end in .ipynb and lie in a folder that exists")
     if catalogue is not None and catalogue.exists():
         raise UsageError(f"{catalogue} exists; name a new file, and copy what you need from it into runbook.toml")
-    done = import_page(page, name, target if target.exists() else None)
+    done = import_page(page, name, target if target.exists() else None, place=(service, usual_place()[1]))
     _replace(target, cells.text(done.content))
     if catalogue is not None:
         catalogue.write_text(done.draft.facts.toml(service), encoding="utf-8")

@@ -140,7 +140,7 @@ def _select(root: Path, clause: str, values: Sequence[str], limit: int) -> tuple
 
 def _opened(root: Path) -> sqlite3.Connection:
     if not root.is_dir():
-        raise RecordError(f"{root}: no archive there")
+        raise RecordError(f"{root}: no archive there; the first run makes it")
     target = root / INDEX
     try:
         connection = _connect(target)

@@ -48,6 +48,12 @@ def test_coverage(tmp_path: Path) -> None:
     assert not told.complete
 
 
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    """A rule file that cannot be read is told as such, not as one without rules."""
+    with pytest.raises(UsageError, match=r"nowhere\.yml: cannot be read: No such file"):
+        rules([tmp_path / "nowhere.yml"])
+
+
 @pytest.mark.parametrize(
     "text", ["a: [", "[]", "groups: 3", "x: 1", "\x00"], ids=["yaml", "list", "number", "no-groups", "nul"]
 )

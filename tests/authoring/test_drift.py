@@ -49,9 +49,9 @@ def test_a_system_that_does_not_answer_is_unknown(tmp_path: Path, service: Servi
     """Without the system nobody can tell whether a query still exists."""
     path = tmp_path / "page.ipynb"
     path.write_text(text(import_page(page(tmp_path), "page").content), encoding="utf-8")
-    found = {check.name: check.status for check in checks(path, service, "query")}
+    found = {check.name: (check.status, check.fix) for check in checks(path, service, "query")}
     assert "kubernetes.pods" in found
-    assert {CheckStatus.UNKNOWN} == set(found.values())
+    assert {(CheckStatus.UNKNOWN, "mend environments.nowhere")} == set(found.values())
 
 
 def test_another_place_has_drifted(tmp_path: Path, service: Service) -> None:

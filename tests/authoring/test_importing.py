@@ -87,6 +87,14 @@ def test_the_api_page() -> None:
     )
 
 
+def test_is_about_the_place_of_its_catalogue() -> None:
+    """An imported runbook names the service and the environment that it was imported for."""
+    lines = source(dict(import_page(API, "api", place=("shop", "staging")).content), "parameters")
+    assert ['service: str = "shop"', 'environment: str = "staging"'] == [
+        line.partition("  #")[0] for line in lines.splitlines()[:2]
+    ]
+
+
 def test_the_api_page_reaches_a_verdict() -> None:
     """Its symptom, its database and its processors are judged, and its tools and access are checked."""
     content = dict(import_page(API, "api").content)

@@ -10,6 +10,7 @@ from runbook_lib.authoring.cells import text
 from runbook_lib.authoring.lint import lint
 from runbook_lib.authoring.skeleton import PLANS, skeleton
 from runbook_lib.headless.notebooks import describe
+from runbook_lib.headless.parameters import Parameters
 
 
 @pytest.mark.parametrize("plan", list(PLANS), ids=lambda plan: plan or "reads-only")
@@ -19,3 +20,9 @@ def test_keeps_every_rule(plan: str, tmp_path: Path) -> None:
     path.write_text(text(skeleton("queue_backlog", plan)), encoding="utf-8")
     assert [] == [str(problem) for problem in lint(path)]
     assert "Queue backlog" == describe(path).title
+
+
+def test_is_about_the_place_of_its_catalogue() -> None:
+    """A runbook that is begun names a service and an environment that its catalogue has."""
+    parameters = Parameters.of(skeleton("queue_backlog", place=("shop", "staging"))["cells"], "queue_backlog")
+    assert ("shop", "staging") == tuple(item.default for item in parameters.items[:2])
