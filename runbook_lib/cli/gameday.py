@@ -20,6 +20,8 @@ app = typer.Typer(rich_markup_mode=None)
 
 #: How long to wait until users feel a fault, and until they feel it no more, seconds.
 FELT_SECONDS, CALM_SECONDS = 60.0, 240.0
+#: Exit codes of a run that was interrupted or terminated.
+_STOPPED = frozenset({130, 143})
 
 
 @app.command("gameday")
@@ -39,6 +41,7 @@ def gameday(
     from runbook_lib.model.times import utc_now
 
     names, faults = _chosen(runbooks, scenarios)
+    _practises()
     target = out or archive_of("").root / "gameday.md"
     place, day, scores = directory(), f"{utc_now():%Y-%m-%d %H:%M} UTC", []
     supervisor.up(place)
@@ -69,6 +72,19 @@ def _chosen(runbooks: str, scenarios: str) -> tuple[dict[str, Path], list[Fault]
     wanted = _words(runbooks) or list(known)
     faults = [registry.get(name) for name in _words(scenarios)] or list(registry.all_faults())
     return {name: notebooks.find(name, catalog_folder()) for name in wanted}, faults
+
+
+def _practises() -> None:
+    """The catalogue must know the lab: what its service is called there, and where it runs.
+
+    Raises:
+        RunbookError: it has no service ``api`` or no environment ``lab``.
+    """
+    from runbook_lib import catalog
+
+    known = catalog.load()
+    known.service("api")
+    known.environment("lab")
 
 
 def _words(text: str) -> list[str]:
@@ -104,6 +120,9 @@ def _run(name: str, notebook: Path, fault: Fault, minutes: int, *, felt: bool) -
     given = {"service": "api", "window_minutes": str(minutes)}
     began = time.monotonic()
     result = execute(notebook, {key: value for key, value in given.items() if key in known}, environment="lab")
+    if result.exit_code in _STOPPED:
+        # A person stopped the run, and with it the day: the scenario is healed and the lab goes down.
+        sys.exit(result.exit_code)
     record = Record.read(result.record)
     return score(
         {**result.to_json(), "runbook": name},
