@@ -24,6 +24,8 @@ from runbook_lib.errors import (
 
 SOURCE = "helm"
 _READ_SECONDS = 20.0
+#: Revisions that are kept: what the command does by default (``--history-max``), and the SDK only when told.
+MAX_HISTORY = 10
 #: A dry run loads the cluster's schemas first.
 _RENDER_SECONDS = 60.0
 
@@ -196,12 +198,13 @@ class Sdk:
         self, target: Target, chart: str, values: Mapping[str, Any], *, force_conflicts: bool, deadline_seconds: float
     ) -> Finished:
         """Upgrade, without waiting for the rollout."""
-        request = {"chart": chart, "values": dict(values), "options": {"force_conflicts": force_conflicts}}
+        options = {"force_conflicts": force_conflicts, "max_history": MAX_HISTORY}
+        request = {"chart": chart, "values": dict(values), "options": options}
         return self._call({"verb": "upgrade", **_named(target), **request}, deadline_seconds)
 
     def rollback(self, target: Target, revision: int, *, force_conflicts: bool, deadline_seconds: float) -> Finished:
         """Return to a revision, without waiting for the rollout."""
-        request = {"options": {"version": revision, "force_conflicts": force_conflicts}}
+        request = {"options": {"version": revision, "force_conflicts": force_conflicts, "max_history": MAX_HISTORY}}
         return self._call({"verb": "rollback", **_named(target), **request}, deadline_seconds)
 
     def _call(self, request: Mapping[str, Any], deadline_seconds: float) -> Finished:

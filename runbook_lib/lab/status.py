@@ -14,7 +14,8 @@ from runbook_lib.lab import state as states
 from runbook_lib.lab.process import ProcessRecord, start_time_ticks
 from runbook_lib.lab.state import State, process_tree
 
-TIMEOUT_SECONDS = 2.0
+#: For one answer of a component, seconds: on a busy machine a pod's first one takes long.
+TIMEOUT_SECONDS = 10.0
 #: Component -> names that its process may have, where they differ.
 _PROCESS = {"kubernetes": ("controlplane", "kube-apiserver")}
 _WITHOUT_PROCESS = ("helm", "api")

@@ -120,6 +120,16 @@ def test_upgrade_and_rollback(client, installed):
     assert ["superseded", "superseded", "deployed"] == [row["status"] for row in rows]
 
 
+def test_no_more_revisions_are_kept_than_helm_keeps(client):
+    """Beyond ten revisions each upgrade and each rollback removes the oldest, whichever Helm it is."""
+    helm = client()
+    for newest in range(1, 11):
+        helm.upgrade({"image": {"tag": f"v{newest % 2 + 1}"}}, from_revision=newest)
+    helm.rollback(11, from_revision=11)
+    rows = helm.history().table.records()
+    assert list(range(3, 13)) == [row["revision"] for row in rows]
+
+
 def test_values_are_shown_without_secrets(client):
     """The values of a release are read, passwords in them are not."""
     helm = client()
