@@ -84,9 +84,8 @@ def check_files(folder, manifest):
     listed = {entry["name"]: entry for entry in manifest["files"]}
     there = {one.relative_to(folder).as_posix() for one in folder.rglob("*") if one.is_symlink() or not one.is_dir()}
     for name in sorted(there - set(listed) - SEAL_FILES):
-        if name == ".lock" and not (folder / name).stat().st_size:
-            continue  # left by a crash right after the seal; it says nothing
-        yield f"{name}: was added after sealing"
+        if name != ".lock" or (folder / name).stat().st_size:  # a crash right after the seal may leave it, empty
+            yield f"{name}: was added after sealing"
     for name, entry in listed.items():
         if name not in there or (folder / name).is_symlink():
             yield f"{name}: missing"
@@ -144,6 +143,8 @@ def problems(folder, allowed=""):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3) or not Path(sys.argv[1]).is_dir():
+        sys.exit(__doc__)
     wrong = list(problems(Path(sys.argv[1]).absolute(), *sys.argv[2:3]))
     print("\n".join(wrong) or "good")  # noqa: T201 - a script for a person
     sys.exit(7 if wrong else 0)

@@ -127,7 +127,7 @@ def check_record(record: Path, archive: Path, known: Catalog | None) -> tuple[li
     problems += [one for one in found if (one.event or 0) <= last]
     problems += [one for one in chain_problems(links) if own <= (one.event or 0) <= last]
     told = f"anchored with line {last} in {cover['where']} on {cover['at']}" if cover else "no anchor covers it"
-    return problems, [f"line {own} of the chain", told, *proven]
+    return problems, [f"line {own} of the archive's chain; {told}", *proven]
 
 
 @dataclass(frozen=True, slots=True)

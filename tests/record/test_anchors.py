@@ -132,9 +132,9 @@ def test_one_record_is_held_by_the_anchors_that_cover_it(
     first, second, last = (sealed(start, catalogue) for _ in range(3))
     problems, proven = check_record(second, archive, catalogue)
     assert [] == problems
-    assert ("line 1 of the chain", True) == (proven[0], proven[1].startswith("anchored with line 1 in checkout on "))
+    assert proven[0].startswith("line 1 of the archive's chain; anchored with line 1 in checkout on ")
     unanchored = start("tiny").seal("succeeded", "healthy")
-    assert ([], ["line 3 of the chain", "no anchor covers it"]) == check_record(unanchored, archive, None)
+    assert ([], ["line 3 of the archive's chain; no anchor covers it"]) == check_record(unanchored, archive, None)
     lines = (archive / CHAIN).read_bytes().splitlines(keepends=True)
     (archive / CHAIN).write_bytes(b"".join([*lines[:2], lines[2].replace(b'"number":2', b'"number":9')]))
     told = {one: [str(each) for each in check_record(one, archive, catalogue)[0]] for one in (first, second, last)}

@@ -6,6 +6,8 @@ import importlib.util
 import json
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -55,6 +57,15 @@ def test_a_sealed_record_is_good(sealed: Path) -> None:
 def test_the_docs_script_agrees_on_a_good_record(sealed: Path, script: ModuleType) -> None:
     """The stdlib-only script finds no problem either."""
     assert list(script.problems(sealed)) == []
+
+
+@pytest.mark.parametrize("words", [[], ["no-such-folder"], ["a", "b", "c"]], ids=["nothing", "no-folder", "too-many"])
+def test_the_docs_script_says_how_it_is_used(words: list[str]) -> None:
+    """Wrong use is told apart from a bad record: its own words, and exit code 1."""
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *words], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (1, "", True) == (done.returncode, done.stdout, "python verify_record.py RECORD" in done.stderr)
 
 
 def test_the_docs_script_stays_short_and_alone() -> None:
