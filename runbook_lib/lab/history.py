@@ -79,7 +79,7 @@ def wait_settled(metrics_url: str, scrape_seconds: float, rate: float, timeout_s
     settled = f"({_P95 % span} < {SETTLED_SECONDS}) and ({_TRAFFIC % span} > {LOADED_SHARE * rate})"
     for condition, seconds in ((scraped, timeout_seconds), (settled, timeout_seconds / 3)):
         deadline = time.monotonic() + seconds
-        while not _query(metrics_url, condition):
+        while not _holds(metrics_url, condition):
             if time.monotonic() > deadline:
                 if condition is settled:
                     return False
@@ -159,6 +159,14 @@ def _drawn(
             total += sum(step * count for step, count in zip(one.steps, weight, strict=True) if step)
             samples.append((stamp, total))
         yield one.labels, samples
+
+
+def _holds(metrics_url: str, condition: str) -> bool:
+    """Whether a condition holds; a store that does not answer yet says nothing."""
+    try:
+        return bool(_query(metrics_url, condition))
+    except LabError:
+        return False
 
 
 def _query(metrics_url: str, query: str) -> list[dict[str, Any]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import random
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from runbook_lib.lab.history import INTERVALS, Measured, _drawn
+from runbook_lib.lab.history import INTERVALS, Measured, _drawn, wait_settled
 from runbook_lib.lab.metrics.labels import make_labels
 
 TIMES = [1_000_000 + 15_000 * step for step in range(40)]
@@ -45,3 +47,29 @@ def test_gauge_takes_only_measured_values() -> None:
     (values,) = history(measured("connections", [5.0, 7.0, 6.0, 5.0], counter=False))
     assert set(values) <= {5.0, 6.0, 7.0}
     assert INTERVALS == 4
+
+
+class _Late(BaseHTTPRequestHandler):
+    """A metrics store that is not ready for its first three questions."""
+
+    asked = 0
+
+    def do_GET(self) -> None:
+        type(self).asked += 1
+        body = b'{"data": {"result": [{}]}}'
+        self.send_response(503 if type(self).asked <= 3 else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_store_that_is_not_ready_is_waited_for() -> None:
+    """On a busy machine the store listens before it answers: that is no reason to give the lab up."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Late) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert wait_settled(f"http://127.0.0.1:{server.server_port}", 0.01, 20.0, timeout_seconds=30)
+        server.shutdown()
+    assert 5 == _Late.asked
