@@ -223,7 +223,8 @@ class _Builder:
 
 def _check(step: Step) -> str:
     room = WIDTH - 4 - len(f'analysis.{step.check}("",),') - sum(len(one) + 2 for one in step.arguments)
-    label = _COUNTED.sub("", " ".join(step.label.replace("`", "").split())) or step.label
+    words = " ".join(step.label.replace("`", "").split())
+    label = _COUNTED.sub("", words).removesuffix(".") or words
     quoted = literal(label)
     while len(quoted) > max(room, 20):
         label = label[: -(len(quoted) - max(room, 20)) - 1].rstrip()
