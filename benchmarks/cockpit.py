@@ -80,7 +80,7 @@ def _incident(practice: Practice) -> dict[str, Any]:
         lab.open(server.address)
         lab.run_all()
         card = lab.page.locator(".runbook-card")
-        card.wait_for(timeout=120_000)
+        card.wait_for(timeout=240_000)
         lab.page.wait_for_timeout(3000)
         # Its text alone: what is out of sight is not laid out.
         told = lab.cell("run.watch(").locator(".jp-OutputArea-executeResult pre").last.text_content()
