@@ -57,7 +57,8 @@ def deploy(run: Systems, *, image_tag: str, commit: str = "", on_conflict: str =
         values[str(run.service.workload.get("replicas_value", "replicaCount"))] = kept
         preview = run.helm.preview(values)
     if isinstance(preview, Gap):
-        return NoPlan(f"the chart cannot be rendered or applied: {preview.reason}", blocked=preview.kind in release.SAYS_NO)
+        told = f"the chart cannot be rendered or applied: {preview.reason}"
+        return NoPlan(told, blocked=preview.kind in release.SAYS_NO)
     stands = _against(run, preview, image_tag, on_conflict) or _busy(history)
     if stands is not None:
         return stands

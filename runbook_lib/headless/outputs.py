@@ -22,7 +22,7 @@ MOST_OUTPUTS = 500
 # the rest is for its way from the kernel.
 GROUP_SECONDS = 0.1
 
-#: Beside a picture, members of a display of more bytes of JSON stand in the notebook only; the journal has their digest.
+#: Beside a picture, members of a display with more bytes of JSON stand in the notebook only; the journal has a digest.
 BESIDE_PICTURE_BYTES = 16 * 2**10
 
 Write = Callable[[Mapping[str, Any]], object]
