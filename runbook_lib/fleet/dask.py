@@ -231,7 +231,8 @@ class Workers:
         if self._client.status == "closed":
             self._workers = {}
             return
-        there = set(self._client.scheduler_info()["workers"])
+        # A client that is just closing knows of none.
+        there = set(self._client.scheduler_info().get("workers", ()))
         self._workers = {address: one for address, one in self._workers.items() if address in there}
         self._unfit = {address: why for address, why in self._unfit.items() if address in there}
         for address in sorted(there - self._workers.keys() - self._unfit.keys()):
