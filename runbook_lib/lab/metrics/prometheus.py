@@ -7,6 +7,7 @@ an annotation tells.
 from __future__ import annotations
 
 import contextlib
+import http
 import http.client
 import json
 import shutil
@@ -76,13 +77,19 @@ def run(binary: Path, config_path: Path, port: int, data: Path | None, stopped: 
 
 
 def _follow(config_path: Path, changed_at: int, files: _Files, port: int) -> int:
-    """Take over a changed configuration; returns the time of the change that was seen last."""
-    # The file may be missing or half written for a moment; the next round sees the finished one.
+    """Take over a changed configuration; returns the time of the change that was taken over last."""
+    # The file may be missing or half written for a moment, and Prometheus busy: then the next round tries again.
     with contextlib.suppress(OSError, ConfigError):
-        if config_path.stat().st_mtime_ns != changed_at:
-            changed_at = config_path.stat().st_mtime_ns
-            files.set_config(load_config(config_path), lambda: _request(port, "POST", "/-/reload"))
+        now = config_path.stat().st_mtime_ns
+        if now != changed_at:
+            files.set_config(load_config(config_path), lambda: _reload(port))
+            return now
     return changed_at
+
+
+def _reload(port: int) -> None:
+    if _request(port, "POST", "/-/reload") != http.HTTPStatus.OK:
+        raise ConnectionError("Prometheus did not read its configuration again")
 
 
 class _Files:
