@@ -105,6 +105,9 @@ class LabPage:
 
     def __init__(self, page: Any) -> None:
         self.page = page
+        # JupyterLab may ask when saves of its own overlap; nobody else writes the file.
+        dialog = page.locator(".jp-Dialog", has_text="has changed on disk")
+        page.add_locator_handler(dialog.get_by_role("button", name="Overwrite"), lambda button: button.click())
 
     def open(self, address: str) -> None:
         """Load it and wait until its kernel is there."""
