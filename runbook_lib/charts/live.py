@@ -31,6 +31,13 @@ _BAD = "#A33C00"
 
 def live_sentence(evidence: Evidence | Gap, objective: Objective | None = None) -> str:
     """The newest number in words, with what it must stay below."""
+    told = _told(evidence, objective)
+    read = isinstance(evidence, Evidence) and evidence.latest.value is not None
+    return f"{told} (read {clock(evidence.read_at)} UTC)" if read else told
+
+
+def _told(evidence: Evidence | Gap, objective: Objective | None) -> str:
+    """The same without the time of the reading."""
     if isinstance(evidence, Gap):
         return str(evidence)
     limits = objective_limit(objective, evidence.unit)
@@ -38,7 +45,7 @@ def live_sentence(evidence: Evidence | Gap, objective: Objective | None = None) 
     if now.value is None:
         return f"no data: {evidence.title} ({evidence.source}: no sample in the window)"
     limit = f", {limits[0].label}" if limits else ""
-    return f"{evidence.title}: now {_each(evidence) or now}{limit} (read {clock(evidence.read_at)} UTC)"
+    return f"{evidence.title}: now {_each(evidence) or now}{limit}"
 
 
 def _each(evidence: Evidence) -> str:
@@ -64,7 +71,7 @@ def live_svg(evidence: Evidence | Gap, now: datetime, objective: Objective | Non
     drawn = [] if isinstance(evidence, Gap) else _drawn(evidence, start, end)
     colour = _BAD if isinstance(evidence, Evidence) and _beyond(evidence, objective) else INK
     # The time of the reading goes first where room is short: the right edge tells it, too.
-    headline = sentence if len(sentence) <= _LETTERS else sentence.partition(" (read ")[0][:_LETTERS]
+    headline = sentence if len(sentence) <= _LETTERS else _told(evidence, objective)[:_LETTERS]
     body = [label(6, 15, headline, size=11, fill=colour)]
     if isinstance(evidence, Gap) or not drawn:
         body.append(label((_LEFT + _RIGHT) / 2, 70, "no data", size=14, fill=FAINT, anchor="middle"))

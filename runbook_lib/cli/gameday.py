@@ -20,8 +20,6 @@ app = typer.Typer(rich_markup_mode=None)
 
 #: How long to wait until users feel a fault, and until they feel it no more, seconds.
 FELT_SECONDS, CALM_SECONDS = 60.0, 240.0
-#: Exit codes of a run that was interrupted or terminated.
-_STOPPED = frozenset({130, 143})
 
 
 @app.command("gameday")
@@ -113,6 +111,7 @@ def _run(name: str, notebook: Path, fault: Fault, minutes: int, *, felt: bool) -
     from runbook_lib.authoring.gameday import score
     from runbook_lib.headless.parameters import Parameters
     from runbook_lib.headless.runner import execute
+    from runbook_lib.headless.stop import SIGNALS
     from runbook_lib.record.record import Record
     from runbook_lib.record.verify import verify
 
@@ -120,7 +119,7 @@ def _run(name: str, notebook: Path, fault: Fault, minutes: int, *, felt: bool) -
     given = {"service": "api", "window_minutes": str(minutes)}
     began = time.monotonic()
     result = execute(notebook, {key: value for key, value in given.items() if key in known}, environment="lab")
-    if result.exit_code in _STOPPED:
+    if result.exit_code in SIGNALS.values():
         # A person stopped the run, and with it the day: the scenario is healed and the lab goes down.
         sys.exit(result.exit_code)
     record = Record.read(result.record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,20 +14,20 @@ from runbook_lib.secrets import Secret
 Headers = Mapping[str, str | Secret]
 
 
-class VendorClient(SourceClient):
+class VendorClient(SourceClient, ABC):
     """A system that is reached by HTTP; a kind of it says in ``_open`` with which address and credentials."""
 
     @property
     def _http(self) -> Http:
         return self._shared(self._open)
 
+    @abstractmethod
     def _open(self) -> Http:
         """The connection that all questions share.
 
         Raises:
             SourceDeniedError: the catalogue names no credentials, or they are not there.
         """
-        raise NotImplementedError
 
     def _http_to(self, url: str, headers: Headers | None = None) -> Http:
         return Http(

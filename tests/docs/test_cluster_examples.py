@@ -18,7 +18,7 @@ import yaml
 from runbook_lib.record.archive import Archive
 from runbook_lib.record.record import Record
 from runbook_lib.record.verify import verify
-from tests.lab.controlplane.servers import REAL, ApiServer, found_programs, start_emulator, start_real
+from tests.lab.controlplane.servers import ApiServer, start_either
 from tests.record.bucket import Server, serve
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples" / "cluster"
@@ -32,10 +32,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLEEXAMPLE00", "AWS_SECRET_ACCESS_KEY": "w
 @pytest.fixture(scope="module", params=["emulated", "real"])
 def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     """An API server with the namespace and accounts of the examples: the emulator, and a real one where there is."""
-    if request.param == "real" and found_programs() is None:
-        pytest.skip(f"no real control plane, or {REAL} does not say real")
-    folder = tmp_path_factory.mktemp("cluster")
-    server = start_emulator(folder) if request.param == "emulated" else start_real(folder)
+    server = start_either(request.param, tmp_path_factory.mktemp("cluster"))
     server.json("POST", "/api/v1/namespaces", {"metadata": {"name": "production"}})
     for account in (one for one in roles() if one["kind"] == "ServiceAccount"):
         server.json("POST", "/api/v1/namespaces/production/serviceaccounts", account)

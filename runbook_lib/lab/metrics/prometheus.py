@@ -7,7 +7,6 @@ an annotation tells.
 from __future__ import annotations
 
 import contextlib
-import http
 import http.client
 import json
 import shutil
@@ -88,7 +87,7 @@ def _follow(config_path: Path, changed_at: int, files: _Files, port: int) -> int
 
 
 def _reload(port: int) -> None:
-    if _request(port, "POST", "/-/reload") != http.HTTPStatus.OK:
+    if _request(port, "POST", "/-/reload") != 200:
         raise ConnectionError("Prometheus did not read its configuration again")
 
 

@@ -9,16 +9,13 @@ from typing import Any
 import pytest
 
 from .node import Node
-from .servers import REAL, ApiServer, found_programs, start_emulator, start_real
+from .servers import ApiServer, start_either
 
 
 @pytest.fixture(scope="module", params=["emulated", "real"])
 def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     """A control plane with its controllers and one ready node: the emulator, and a real one where there is one."""
-    if request.param == "real" and found_programs() is None:
-        pytest.skip(f"no real control plane, or {REAL} does not say real")
-    directory = tmp_path_factory.mktemp("cluster")
-    server = start_emulator(directory) if request.param == "emulated" else start_real(directory)
+    server = start_either(request.param, tmp_path_factory.mktemp("cluster"))
     node = Node(server)
     node.start()
     yield server

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from runbook_lib.lab.components import Spawner
 from runbook_lib.lab.process import Process, free_port
@@ -149,6 +150,15 @@ def start_real(directory: Path, *, controllers: bool = True) -> ApiServer:
     server = ApiServer("real", f"https://127.0.0.1:{port}", home, tokens, stop)
     _wait_ready(server)
     return server
+
+
+def start_either(kind: str, folder: Path) -> ApiServer:
+    """The server that is ``emulated``, or the ``real`` one; where there is none the tests are skipped."""
+    if kind == "emulated":
+        return start_emulator(folder)
+    if found_programs() is None:
+        pytest.skip(f"no real control plane, or {REAL} does not say real")
+    return start_real(folder)
 
 
 def found_programs() -> programs.Programs | None:
